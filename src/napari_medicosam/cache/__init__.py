@@ -1,0 +1,1 @@
+"""The embedding store: what was encoded once is never encoded again."""

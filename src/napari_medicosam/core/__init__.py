@@ -1,0 +1,1 @@
+"""Numbers only: geometry, prompts, results, intensity, prompt derivation, metrics."""

@@ -1,0 +1,163 @@
+"""Where voxels are: shape, spacing, orientation, and 2D cuts along any array axis.
+
+Arrays are indexed (z, y, x), the file's own index order (k, j, i) as SimpleITK gives it; nothing is ever
+reoriented. World coordinates are RAS millimetres, the NIfTI convention; LPS exists only in `io`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+PLANE_NAMES = ("sagittal", "coronal", "axial")
+"""Anatomical planes, ordered by the world axis (R, A, S) that their slices step along."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlane:
+    """A 2D cut through a volume: slice `index` along array axis `axis` (0 = z, 1 = y, 2 = x).
+
+    The rows and columns of the slice are the two other axes in ascending order, so axis 0 gives (y, x),
+    axis 1 (z, x) and axis 2 (z, y). Inside a slice, rows are called y and columns x whatever the axis.
+    """
+
+    axis: int
+    index: int
+
+    def __post_init__(self) -> None:
+        if self.axis not in (0, 1, 2):
+            raise InputError(f"slice axis must be 0, 1 or 2, got {self.axis!r}")
+        if self.index < 0:
+            raise InputError(f"slice index must not be negative, got {self.index}")
+
+    def check(self, shape_zyx: tuple[int, int, int]) -> None:
+        """Raise `InputError` when the plane lies outside a volume of this shape."""
+        if self.index >= shape_zyx[self.axis]:
+            raise InputError(
+                f"slice {self.index} along axis {self.axis} is outside the volume: "
+                f"that axis has {shape_zyx[self.axis]} slices (0..{shape_zyx[self.axis] - 1})"
+            )
+
+    def size_yx(self, shape_zyx: tuple[int, int, int]) -> tuple[int, int]:
+        """(rows, columns) of the slice in a volume of this shape."""
+        rows, columns = (n for axis, n in enumerate(shape_zyx) if axis != self.axis)
+        return rows, columns
+
+    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View of this slice of `array`, shape (z, y, x) or (z, y, x, channel)."""
+        index: list[slice | int] = [slice(None)] * 3
+        index[self.axis] = self.index
+        return array[tuple(index)]
+
+    def point_zyx(self, point_yx: tuple[float, float]) -> tuple[float, float, float]:
+        """Volume position of an in-slice position (row, column)."""
+        position = list(point_yx)
+        position.insert(self.axis, float(self.index))
+        z, y, x = position
+        return z, y, x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """The voxel grid of a volume in patient space.
+
+    Args:
+        shape_zyx: voxels along each array axis; a 2D image has shape (1, y, x).
+        affine_ras: 4 x 4 float64, maps (i, j, k, 1) = (x, y, z, 1) voxel indices to RAS mm: exactly the
+            affine that nibabel shows for a NIfTI file. Oblique, flipped and sheared affines are kept as they are.
+
+    Raises:
+        InputError: for a shape that is not three positive integers, or an affine that is not a finite,
+            invertible 4 x 4 matrix with last row (0, 0, 0, 1).
+    """
+
+    shape_zyx: tuple[int, int, int]
+    affine_ras: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape_zyx)
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"a volume needs three positive sizes (z, y, x), got {self.shape_zyx}")
+        affine = np.array(self.affine_ras, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(f"affine must be a finite 4 x 4 matrix, got shape {affine.shape}:\n{affine}")
+        if not np.array_equal(affine[3], (0, 0, 0, 1)):
+            raise InputError(f"the last row of an affine must be 0 0 0 1, got {affine[3]}")
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        # Relative to the spacing: a grid of micrometres is as invertible as one of metres.
+        if spacing.min() == 0 or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-6:
+            raise InputError(f"affine cannot be inverted (zero spacing or parallel axes):\n{affine}")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape_zyx", shape)
+        object.__setattr__(self, "affine_ras", affine)
+
+    @classmethod
+    def from_spacing(cls, shape_zyx: tuple[int, int, int], spacing_zyx: ArrayLike = (1.0, 1.0, 1.0)) -> Geometry:
+        """Geometry with index axes parallel to R, A, S and the origin at voxel 0. `spacing_zyx` in mm."""
+        spacing = np.asarray(spacing_zyx, dtype=np.float64)
+        if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+            raise InputError(f"spacing must be three positive numbers (z, y, x) in mm, got {spacing_zyx}")
+        return cls(shape_zyx, np.diag([*spacing[::-1], 1.0]))
+
+    @property
+    def spacing_zyx(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along each array axis, in mm."""
+        x, y, z = np.linalg.norm(self.affine_ras[:3, :3], axis=0).tolist()
+        return z, y, x
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel in mm3 (sheared grids included)."""
+        return float(abs(np.linalg.det(self.affine_ras[:3, :3])))
+
+    def index_to_ras_mm(self, points_zyx: ArrayLike) -> NDArray[np.float64]:
+        """World position (..., 3) RAS mm of voxel positions (..., 3) in array order (z, y, x)."""
+        points_xyz = np.asarray(points_zyx, dtype=np.float64)[..., ::-1]
+        return np.asarray(points_xyz @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3])
+
+    def ras_mm_to_index(self, points_mm: ArrayLike) -> NDArray[np.float64]:
+        """Voxel positions (..., 3) in array order (z, y, x) of world positions (..., 3) RAS mm."""
+        offset = np.asarray(points_mm, dtype=np.float64) - self.affine_ras[:3, 3]
+        return np.asarray(np.linalg.solve(self.affine_ras[:3, :3], offset[..., None])[..., 0][..., ::-1])
+
+    def axis_of(self, plane: str) -> int:
+        """Array axis whose slices come nearest to an anatomical plane.
+
+        Args:
+            plane: "axial", "coronal" or "sagittal"; or "0", "1", "2" for an array axis as it is.
+
+        Raises:
+            InputError: for any other word.
+        """
+        if plane in ("0", "1", "2"):
+            return int(plane)
+        if plane not in PLANE_NAMES:
+            raise InputError(f"unknown axis {plane!r}: wanted 0, 1, 2, axial, coronal or sagittal")
+        return self._world_axes().index(PLANE_NAMES.index(plane))
+
+    def plane_name(self, axis: int) -> str:
+        """Anatomical plane that the slices along array axis `axis` come nearest to."""
+        return PLANE_NAMES[self._world_axes()[axis]]
+
+    def _world_axes(self) -> list[int]:
+        """For each array axis (z, y, x) the world axis (0 R, 1 A, 2 S) it runs along, each used once."""
+        directions = self.affine_ras[:3, :3] / np.linalg.norm(self.affine_ras[:3, :3], axis=0)
+        # Matched as a whole: in a 45 degree oblique scan two array axes may prefer the same world axis.
+        _, world_of_xyz = linear_sum_assignment(-np.abs(directions.T))
+        return [int(w) for w in world_of_xyz[::-1]]
+
+    def equals(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
+        """True when both grids have one shape and no corner voxel differs by more than `tolerance_mm`."""
+        if self.shape_zyx != other.shape_zyx:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape_zyx])).reshape(3, -1).T
+        distance = np.abs(self.index_to_ras_mm(corners) - other.index_to_ras_mm(corners))
+        return bool(distance.max() <= tolerance_mm)

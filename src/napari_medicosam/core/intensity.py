@@ -1,0 +1,134 @@
+"""From stored intensities to the 0..255 that SAM sees: one mapping for a whole volume, recorded.
+
+A mapping per slice (what the reference code does) makes tissue change brightness from slice to slice, so a
+mapping is always resolved once, on the volume, into the two numbers that every slice then shares.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WINDOW_PRESETS: dict[str, tuple[float, float]] = {
+    "ct-soft-tissue": (400.0, 40.0),
+    "ct-lung": (1500.0, -600.0),
+    "ct-bone": (1800.0, 400.0),
+    "ct-brain": (80.0, 40.0),
+    "ct-liver": (150.0, 30.0),
+}
+"""CT windows in HU: name -> (width, level)."""
+
+PERCENTILES = (0.5, 99.5)
+"""What `percentile` clips at."""
+
+_MAX_SAMPLED = 4_000_000
+"""Percentiles are read off at most about this many voxels, taken on a regular grid: the same every time."""
+
+Kind = Literal["identity", "window", "percentile", "minmax"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityMapping:
+    """Clip to [low, high], stretch to 0..255, round. `identity` leaves 8-bit data as it is.
+
+    `kind` and `name` record how low and high were found; they do not change the result.
+    """
+
+    kind: Kind
+    low: float = 0.0
+    high: float = 255.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)) or self.high <= self.low:
+            raise InputError(f"an intensity window needs LOW < HIGH, both finite, got {self.low}, {self.high}")
+
+    def to_uint8(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """Map a slice (rows, columns) or (rows, columns, 3) of any real dtype to uint8 of the same shape.
+
+        Not-a-number becomes `low`; infinities are clipped.
+        """
+        if self.kind == "identity" and image.dtype == np.uint8:
+            return image
+        scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
+        return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
+
+    def as_record(self) -> dict[str, Any]:
+        """JSON-ready description."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        how = self.name or self.kind
+        return how if self.kind == "identity" else f"{how} [{self.low:g}, {self.high:g}]"
+
+
+def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False) -> IntensityMapping:
+    """The mapping that a word stands for, on this volume.
+
+    Args:
+        wanted: a preset of `WINDOW_PRESETS`, "LOW,HIGH", "percentile", "minmax", "identity", or "auto": identity
+            for RGB, the soft-tissue window for what looks like Hounsfield units, percentile for the rest.
+        array: the whole volume (z, y, x), or (z, y, x, 3) for RGB.
+        is_rgb: colour images are shown to the model as they are unless a window is asked for by name.
+
+    Raises:
+        InputError: for an unknown word, a window without width, or a volume with a single value.
+    """
+    if wanted == "auto":
+        if is_rgb:
+            wanted = "identity"
+        else:
+            wanted = "ct-soft-tissue" if _looks_like_hounsfield(array) else "percentile"
+    if wanted == "identity":
+        if array.dtype != np.uint8:
+            return _measured("minmax", array)
+        return IntensityMapping("identity")
+    if wanted in WINDOW_PRESETS:
+        width, level = WINDOW_PRESETS[wanted]
+        return IntensityMapping("window", level - width / 2, level + width / 2, wanted)
+    if wanted in ("percentile", "minmax"):
+        return _measured(wanted, array)
+    try:
+        low, high = (float(part) for part in wanted.split(","))
+    except ValueError:
+        known = ", ".join(["auto", *WINDOW_PRESETS, "percentile", "minmax", "identity"])
+        raise InputError(f"unknown intensity window {wanted!r}: wanted LOW,HIGH or one of {known}") from None
+    return IntensityMapping("window", low, high)
+
+
+def _measured(kind: str, array: NDArray[Any]) -> IntensityMapping:
+    finite = _sample(array) if kind == "percentile" else array[np.isfinite(array)]
+    if finite.size == 0:
+        raise InputError("the image holds no finite value")
+    low, high = float(finite.min()), float(finite.max())
+    if high <= low:
+        raise InputError(f"the image is empty: every value is {low:g}")
+    if kind == "minmax":
+        return IntensityMapping("minmax", low, high)
+    inner_low, inner_high = (float(v) for v in np.percentile(finite, PERCENTILES))
+    # A mask-like image (nearly all one value) has no width between its percentiles.
+    return IntensityMapping("percentile", *((inner_low, inner_high) if inner_high > inner_low else (low, high)))
+
+
+def _sample(array: NDArray[Any]) -> NDArray[Any]:
+    step = max(1, math.ceil((array.size / _MAX_SAMPLED) ** (1 / 3)))
+    sampled = array[::step, ::step, ::step]
+    return np.asarray(sampled[np.isfinite(sampled)])
+
+
+def _looks_like_hounsfield(array: NDArray[Any]) -> bool:
+    """Air at about -1000 and nothing far below CT's padding values: no other modality stores that."""
+    if array.dtype.kind not in "if":
+        return False
+    sampled = _sample(array)
+    if sampled.size == 0:
+        return False
+    return bool(-4096 <= sampled.min() <= -500 and 100 <= sampled.max() <= 32767 and np.mean(sampled < -300) > 0.001)

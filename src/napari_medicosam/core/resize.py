@@ -1,0 +1,73 @@
+"""Between slice pixels and the model's square frame, in SAM's own convention.
+
+The long side is scaled to the model size, the rest padded at the bottom and right
+(`segment_anything.utils.transforms.ResizeLongestSide`). This is, with `predict/predictor.py`, the only place
+where coordinates are (x, y).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.transform import resize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
+
+MASK_PROMPT_LOGIT = 6.907
+"""A mask turned into a prompt says "inside" with probability 0.999: logit(0.999)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFrame:
+    """How a slice of `original_size` (rows, columns) lies in a model square of `model_size` pixels."""
+
+    original_size: tuple[int, int]
+    model_size: int
+
+    @property
+    def resized_size(self) -> tuple[int, int]:
+        """(rows, columns) after scaling the long side to the model size, before padding."""
+        return _scaled_size(self.original_size, self.model_size)
+
+    def points_xy(self, points: Sequence[PointPrompt]) -> NDArray[np.float64]:
+        """Positions (N, 2) as (x, y) in the model frame."""
+        positions = np.array([point.position_yx for point in points], dtype=np.float64).reshape(-1, 2)
+        return (positions * self._scale_yx())[:, ::-1]
+
+    def box_xyxy(self, box: BoxPrompt) -> NDArray[np.float64]:
+        """Corners (4,) as (x0, y0, x1, y1) in the model frame, clipped to the slice."""
+        rows, columns = self.original_size
+        y, x = np.clip((box.y0, box.y1), 0, rows), np.clip((box.x0, box.x1), 0, columns)
+        corners_yx = np.stack([y, x], axis=1) * self._scale_yx()
+        return corners_yx[:, ::-1].reshape(4)
+
+    def mask_logits(self, mask: NDArray[np.bool_], low_res_size: int) -> NDArray[np.float32]:
+        """A mask (rows, columns) of the slice as mask prompt: float32 (low_res_size, low_res_size).
+
+        The mask is resized, thresholded at 0.5 and padded with background, then written as logits of
+        probability 0.999 and 0.001.
+        """
+        rows, columns = _scaled_size(self.original_size, low_res_size)
+        small = resize(mask.astype(np.float32), (rows, columns), order=1, anti_aliasing=True) > 0.5
+        if not small.any():  # an object thinner than a low-res pixel must not vanish from its own prompt
+            y, x = np.nonzero(mask)
+            small[y * rows // mask.shape[0], x * columns // mask.shape[1]] = True
+        logits = np.full((low_res_size, low_res_size), -MASK_PROMPT_LOGIT, dtype=np.float32)
+        logits[:rows, :columns][small] = MASK_PROMPT_LOGIT
+        return logits
+
+    def _scale_yx(self) -> NDArray[np.float64]:
+        return np.array(self.resized_size, dtype=np.float64) / np.array(self.original_size)
+
+
+def _scaled_size(size_yx: tuple[int, int], long_side: int) -> tuple[int, int]:
+    scale = long_side * 1.0 / max(size_yx)
+    rows, columns = (int(n * scale + 0.5) for n in size_yx)
+    return max(rows, 1), max(columns, 1)

@@ -1,0 +1,27 @@
+"""The errors users see. Every message says what was got and what was wanted."""
+
+from __future__ import annotations
+
+
+class MedicoSamError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(MedicoSamError, ValueError):
+    """An array, prompt, plane or setting that cannot be used."""
+
+
+class FileError(MedicoSamError):
+    """An image, label map or prompt file that cannot be read or written."""
+
+
+class WeightsError(MedicoSamError):
+    """A name that the registry does not know, or a file of weights that cannot be fetched or verified."""
+
+
+class CheckpointError(WeightsError):
+    """A file that is not a checkpoint, or whose tensors do not fit the model asked for."""
+
+
+class CacheError(MedicoSamError):
+    """An embedding store that cannot be opened, read or written."""

@@ -1,0 +1,1 @@
+"""File formats. The only floor that knows LPS, file headers and suffixes."""

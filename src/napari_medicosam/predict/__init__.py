@@ -1,0 +1,1 @@
+"""Inference: image to embedding, embedding and prompts to mask, mask through depth."""

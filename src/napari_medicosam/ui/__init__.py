@@ -1,0 +1,1 @@
+"""napari widgets and layers. The only floor that knows Qt."""

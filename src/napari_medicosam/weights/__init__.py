@@ -1,0 +1,1 @@
+"""The registry of checkpoints, their download and verification, and loading by name."""
