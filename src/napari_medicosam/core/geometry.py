@@ -66,6 +66,43 @@ class SlicePlane:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SliceStack:
+    """A volume seen as the stack of its slices along one axis.
+
+    Args:
+        array: (z, y, x) or (z, y, x, 3); anything that numpy can index and convert, read slice by slice.
+        axis: 0, 1 or 2.
+    """
+
+    array: Any
+    axis: int
+
+    def __post_init__(self) -> None:
+        SlicePlane(self.axis, 0)
+
+    def __len__(self) -> int:
+        return int(self.array.shape[self.axis])
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Voxels along each array axis."""
+        z, y, x = self.array.shape[:3]
+        return int(z), int(y), int(x)
+
+    def plane(self, index: int) -> SlicePlane:
+        """Address of slice `index`; `InputError` when there is none."""
+        if not 0 <= index < len(self):
+            raise InputError(
+                f"slice {index} is outside axis {self.axis}, which has slices 0..{len(self) - 1}"
+            )
+        return SlicePlane(self.axis, index)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Pixels (rows, columns) or (rows, columns, 3) of slice `index`."""
+        return np.asarray(self.plane(index).cut(self.array))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
     """The voxel grid of a volume in patient space.
 
@@ -94,17 +131,19 @@ class Geometry:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         # Relative to the spacing: a grid of micrometres is as invertible as one of metres.
         if spacing.min() == 0 or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-6:
-            raise InputError(f"affine cannot be inverted (zero spacing or parallel axes):\n{affine}")
+            raise InputError(f"affine cannot be inverted (zero spacing or parallel axes):\n{affine.tolist()}")
         affine.setflags(write=False)
         object.__setattr__(self, "shape_zyx", shape)
         object.__setattr__(self, "affine_ras", affine)
 
     @classmethod
-    def from_spacing(cls, shape_zyx: tuple[int, int, int], spacing_zyx: ArrayLike = (1.0, 1.0, 1.0)) -> Geometry:
+    def from_spacing(
+        cls, shape_zyx: tuple[int, int, int], spacing_zyx: ArrayLike = (1.0, 1.0, 1.0)
+    ) -> Geometry:
         """Geometry with index axes parallel to R, A, S and the origin at voxel 0. `spacing_zyx` in mm."""
         spacing = np.asarray(spacing_zyx, dtype=np.float64)
         if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-            raise InputError(f"spacing must be three positive numbers (z, y, x) in mm, got {spacing_zyx}")
+            raise InputError(f"spacing must be three positive numbers (z, y, x) in mm, got {spacing.tolist()}")
         return cls(shape_zyx, np.diag([*spacing[::-1], 1.0]))
 
     @property

@@ -49,7 +49,9 @@ class IntensityMapping:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high)) or self.high <= self.low:
-            raise InputError(f"an intensity window needs LOW < HIGH, both finite, got {self.low}, {self.high}")
+            raise InputError(
+                f"an intensity window needs LOW < HIGH, both finite, got {self.low}, {self.high}"
+            )
 
     def to_uint8(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """Map a slice (rows, columns) or (rows, columns, 3) of any real dtype to uint8 of the same shape.
@@ -58,8 +60,11 @@ class IntensityMapping:
         """
         if self.kind == "identity" and image.dtype == np.uint8:
             return image
-        scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
-        return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
+        scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(
+            255.0 / (self.high - self.low)
+        )
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)
+        return np.asarray(np.rint(scaled), dtype=np.uint8)
 
     def as_record(self) -> dict[str, Any]:
         """JSON-ready description."""
@@ -82,11 +87,10 @@ def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False)
     Raises:
         InputError: for an unknown word, a window without width, or a volume with a single value.
     """
-    if wanted == "auto":
-        if is_rgb:
-            wanted = "identity"
-        else:
-            wanted = "ct-soft-tissue" if _looks_like_hounsfield(array) else "percentile"
+    if wanted == "auto" and is_rgb:
+        wanted = "identity"
+    elif wanted == "auto":
+        wanted = "ct-soft-tissue" if _looks_like_hounsfield(array) else "percentile"
     if wanted == "identity":
         if array.dtype != np.uint8:
             return _measured("minmax", array)
@@ -115,7 +119,9 @@ def _measured(kind: str, array: NDArray[Any]) -> IntensityMapping:
         return IntensityMapping("minmax", low, high)
     inner_low, inner_high = (float(v) for v in np.percentile(finite, PERCENTILES))
     # A mask-like image (nearly all one value) has no width between its percentiles.
-    return IntensityMapping("percentile", *((inner_low, inner_high) if inner_high > inner_low else (low, high)))
+    return IntensityMapping(
+        "percentile", *((inner_low, inner_high) if inner_high > inner_low else (low, high))
+    )
 
 
 def _sample(array: NDArray[Any]) -> NDArray[Any]:
@@ -131,4 +137,6 @@ def _looks_like_hounsfield(array: NDArray[Any]) -> bool:
     sampled = _sample(array)
     if sampled.size == 0:
         return False
-    return bool(-4096 <= sampled.min() <= -500 and 100 <= sampled.max() <= 32767 and np.mean(sampled < -300) > 0.001)
+    return bool(
+        -4096 <= sampled.min() <= -500 and 100 <= sampled.max() <= 32767 and np.mean(sampled < -300) > 0.001
+    )

@@ -107,7 +107,9 @@ class PromptSet:
         A box may stick out as long as a part of it lies inside: annotators draw over the border.
         """
         rows, columns = size_yx
-        where = f"slice {self.plane.index} along axis {self.plane.axis} with {rows} rows and {columns} columns"
+        where = (
+            f"slice {self.plane.index} along axis {self.plane.axis} with {rows} rows and {columns} columns"
+        )
         if self.is_empty:
             raise InputError(f"no prompt on {where}: give a point, a box or a mask")
         for point in self.points:
@@ -117,6 +119,40 @@ class PromptSet:
         if self.box is not None:
             y0, x0, y1, x1 = self.box.bounds
             if y1 <= 0 or x1 <= 0 or y0 >= rows or x0 >= columns:
-                raise InputError(f"box (y0, x0, y1, x1) = ({y0:g}, {x0:g}, {y1:g}, {x1:g}) is outside {where}")
+                raise InputError(
+                    f"box (y0, x0, y1, x1) = ({y0:g}, {x0:g}, {y1:g}, {x1:g}) is outside {where}"
+                )
         if self.mask is not None and self.mask.shape != (rows, columns):
             raise InputError(f"mask prompt has shape {self.mask.shape}, wanted that of {where}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectPrompts:
+    """Everything that is said about one object: at most one `PromptSet` a slice, all along one axis.
+
+    Raises:
+        InputError: for an id below 1, no prompt at all, nothing but "not here", two sets for one slice, or
+            slices of different axes.
+    """
+
+    object_id: int
+    prompt_sets: tuple[PromptSet, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt_sets", tuple(self.prompt_sets))
+        if self.object_id < 1:
+            raise InputError(f"object id must be 1 or more (0 is background), got {self.object_id}")
+        if all(prompts.is_stop or prompts.is_empty for prompts in self.prompt_sets):
+            raise InputError(f"{self} has no prompt that says where it is: give a positive point, a box or a mask")
+        planes = [prompts.plane for prompts in self.prompt_sets]
+        if len({plane.axis for plane in planes}) > 1 or len(set(planes)) < len(planes):
+            raise InputError(f"{self} needs its prompts on one axis and merged into one set a slice, got {planes}")
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """Slices that the user says the object is not on."""
+        return frozenset(prompts.plane.index for prompts in self.prompt_sets if prompts.is_stop)
+
+    def __str__(self) -> str:
+        return f"object {self.object_id}" + (f" ({self.name})" if self.name else "")

@@ -39,14 +39,14 @@ class SliceFrame:
     def points_xy(self, points: Sequence[PointPrompt]) -> NDArray[np.float64]:
         """Positions (N, 2) as (x, y) in the model frame."""
         positions = np.array([point.position_yx for point in points], dtype=np.float64).reshape(-1, 2)
-        return (positions * self._scale_yx())[:, ::-1]
+        return np.asarray((positions * self._scale_yx())[:, ::-1])
 
     def box_xyxy(self, box: BoxPrompt) -> NDArray[np.float64]:
         """Corners (4,) as (x0, y0, x1, y1) in the model frame, clipped to the slice."""
         rows, columns = self.original_size
         y, x = np.clip((box.y0, box.y1), 0, rows), np.clip((box.x0, box.x1), 0, columns)
         corners_yx = np.stack([y, x], axis=1) * self._scale_yx()
-        return corners_yx[:, ::-1].reshape(4)
+        return np.asarray(corners_yx[:, ::-1].reshape(4))
 
     def mask_logits(self, mask: NDArray[np.bool_], low_res_size: int) -> NDArray[np.float32]:
         """A mask (rows, columns) of the slice as mask prompt: float32 (low_res_size, low_res_size).

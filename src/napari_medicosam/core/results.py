@@ -89,7 +89,9 @@ class SegmentRequest:
         image = np.asarray(self.image_slice)
         is_rgb = image.ndim == 3 and image.shape[-1] == 3
         if not (image.ndim == 2 or is_rgb) or image.size == 0:
-            raise InputError(f"an image slice must be (rows, columns) or (rows, columns, 3), got {image.shape}")
+            raise InputError(
+                f"an image slice must be (rows, columns) or (rows, columns, 3), got {image.shape}"
+            )
         self.prompts.check((image.shape[0], image.shape[1]))
         if self.previous_logits is not None and self.prompts.mask is not None:
             raise InputError("got both a mask prompt and previous logits: SAM takes one mask prompt")

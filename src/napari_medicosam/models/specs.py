@@ -63,7 +63,17 @@ class ModelSpec:
 
 def _vit(name: str, dim: int, depth: int, heads: int, global_attention: tuple[int, ...]) -> ModelSpec:
     return ModelSpec(
-        name, "vit", 1024, 64, 256, (dim,), (depth,), (heads,), global_attention, window_sizes=(14,), patch_stride=16
+        name,
+        "vit",
+        1024,
+        64,
+        256,
+        (dim,),
+        (depth,),
+        (heads,),
+        global_attention,
+        window_sizes=(14,),
+        patch_stride=16,
     )
 
 

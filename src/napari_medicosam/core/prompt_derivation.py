@@ -1,0 +1,130 @@
+"""From a mask to the prompts that would give it back: how a slice asks for the next one.
+
+Follows micro-sam's `prompt_based_segmentation` (which the paper's 3D results use) in what it computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import peak_local_max
+
+from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
+from napari_medicosam.core.results import Region
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.geometry import SlicePlane
+
+_NAMED_MODES = {
+    "box": {"box"},
+    "mask": {"mask", "box"},
+    "points": {"points"},
+    "points_and_mask": {"points", "mask"},
+    "single_point": {"single_point"},
+}
+_PARTS = ("box", "mask", "points", "single_point")
+_INNER_DISTANCE, _OUTER_DISTANCE = 3, 5
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMode:
+    """Which prompts are derived from a mask."""
+
+    box: bool = False
+    mask: bool = False
+    points: bool = False
+    single_point: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> PromptMode:
+        """`box`, `mask` (which means mask and box), `points`, `points_and_mask`, `single_point`, or parts joined
+        by `+`, such as `box+points` or `mask+box+single_point`.
+        """  # noqa: D205
+        parts = _NAMED_MODES.get(text, set(text.split("+")))
+        if not parts or not parts <= set(_PARTS) or parts >= {"points", "single_point"}:
+            raise InputError(
+                f"unknown propagation mode {text!r}: wanted {', '.join(_NAMED_MODES)}, or some of "
+                f"{', '.join(_PARTS)} joined by '+' (points and single_point exclude each other)"
+            )
+        return cls(**dict.fromkeys(parts, True))
+
+    def __str__(self) -> str:
+        return "+".join(part for part in _PARTS if getattr(self, part))
+
+
+def derive_prompts(
+    mask: NDArray[np.bool_], plane: SlicePlane, mode: PromptMode, box_extension: float = 0.0
+) -> PromptSet:
+    """Prompts on `plane` from a non-empty mask (rows, columns), usually that of the slice beside it.
+
+    Args:
+        mask: bool, the object.
+        plane: the slice that the prompts are for.
+        mode: which prompts.
+        box_extension: >= 1 pixels a side, < 1 a fraction of the side's length; clipped to the slice.
+
+    Raises:
+        InputError: for an empty mask or a negative extension.
+    """
+    if not mask.any():
+        raise InputError("cannot derive prompts from an empty mask")
+    points: tuple[PointPrompt, ...] = ()
+    if mode.points:
+        points = _extreme_points(mask, box_extension)
+    elif mode.single_point:
+        points = (_innermost_point(mask),)
+    box = derive_box(mask, box_extension) if mode.box else None
+    return PromptSet(plane, points=points, box=box, mask=mask if mode.mask else None)
+
+
+def derive_box(mask: NDArray[np.bool_], extension: float = 0.0) -> BoxPrompt:
+    """Half-open bounds of a non-empty mask, extended (see `derive_prompts`) and clipped to the slice."""
+    if extension < 0:
+        raise InputError(f"box extension must be 0 or more, got {extension}")
+    region = Region.of_mask(mask)
+    if region.is_empty:
+        raise InputError("cannot derive a box from an empty mask")
+    grow_y = extension if extension >= 1 else extension * (region.y1 - region.y0)
+    grow_x = extension if extension >= 1 else extension * (region.x1 - region.x0)
+    rows, columns = mask.shape
+    return BoxPrompt(
+        max(region.y0 - grow_y, 0.0),
+        max(region.x0 - grow_x, 0.0),
+        min(region.y1 + grow_y, float(rows)),
+        min(region.x1 + grow_x, float(columns)),
+    )
+
+
+def _inside_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    # The border of the slice is no border of the object, so pad by repeating before measuring.
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))
+    return np.asarray(distance, dtype=np.float64)[1:-1, 1:-1]
+
+
+def _innermost_point(mask: NDArray[np.bool_]) -> PointPrompt:
+    y, x = np.unravel_index(int(_inside_distance(mask).argmax()), mask.shape)
+    return PointPrompt((float(y), float(x)), positive=True)
+
+
+def _extreme_points(mask: NDArray[np.bool_], box_extension: float) -> tuple[PointPrompt, ...]:
+    inside = ndimage.gaussian_filter(_inside_distance(mask), sigma=1)
+    peaks = peak_local_max(
+        inside, min_distance=_INNER_DISTANCE, exclude_border=False, labels=mask.astype(np.uint8)
+    )
+    positive = [PointPrompt((float(y), float(x)), positive=True) for y, x in peaks]
+
+    y0, x0, y1, x1 = (round(v) for v in derive_box(mask, box_extension).bounds)
+    outside = ndimage.gaussian_filter(_inside_distance(~mask), sigma=1)
+    in_box = np.zeros(mask.shape, dtype=np.uint8)
+    in_box[y0:y1, x0:x1] = ~mask[y0:y1, x0:x1]
+    negative: list[PointPrompt] = []
+    if in_box.any():
+        peaks = peak_local_max(outside, min_distance=_OUTER_DISTANCE, exclude_border=False, labels=in_box)
+        negative = [PointPrompt((float(y), float(x)), positive=False) for y, x in peaks]
+    return tuple(positive or [_innermost_point(mask)]) + tuple(negative)

@@ -1,0 +1,182 @@
+"""A mask through depth: every slice is asked with prompts derived from the slice beside it.
+
+A generator of results: the widget writes them as they come, the command collects them, a test iterates them, and
+to cancel is to close it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from napari_medicosam.core.metrics import iou
+from napari_medicosam.core.prompt_derivation import PromptMode, derive_prompts
+from napari_medicosam.core.results import SegmentRequest, SegmentResult
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.geometry import SliceStack
+    from napari_medicosam.predict.service import SegmentationService
+
+
+@dataclass(frozen=True, slots=True)
+class PropagationSettings:
+    """How slices ask each other, and when to stop.
+
+    Attributes:
+        mode: prompts that a slice's mask gives to the next one.
+        iou_threshold: outside the annotated range, stop when IoU(previous, new) falls below it; 0 never stops
+            before the mask is empty.
+        box_extension: growth of the box on its way, >= 1 pixels a side, < 1 a fraction of the side.
+    """
+
+    mode: PromptMode = field(default_factory=lambda: PromptMode(box=True, mask=True))
+    iou_threshold: float = 0.8
+    box_extension: float = 0.025
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.iou_threshold <= 1:
+            raise InputError(f"IoU threshold must be between 0 and 1, got {self.iou_threshold}")
+        if self.box_extension < 0:
+            raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
+
+
+REFERENCE_SETTINGS = PropagationSettings()
+"""What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025."""
+
+
+def propagate(
+    service: SegmentationService,
+    stack: SliceStack,
+    anchors: Sequence[SegmentResult],
+    settings: PropagationSettings = REFERENCE_SETTINGS,
+    *,
+    stops: AbstractSet[int] = frozenset(),
+    z_range: tuple[int, int] | None = None,
+) -> Iterator[SegmentResult]:
+    """Segment the slices around and between annotated ones.
+
+    Between two annotated slices every slice is filled, from both ends to the middle; outside them slices follow
+    one another until the mask changes too much, vanishes, or a stop slice, the z-range or the volume ends.
+
+    Args:
+        service: asked once a slice.
+        stack: the slices.
+        anchors: results of annotated slices of one object, on `stack.axis`; never changed, never yielded.
+        settings: mode, stop rule, box growth.
+        stops: slices the user says the object is not on; nothing passes through them.
+        z_range: half-open (start, stop) of slice indices; all anchors must lie in it.
+
+    Yields:
+        One result a slice, in the order they are found.
+
+    Raises:
+        InputError: for no anchor, an empty one, anchors on another axis, of two objects, twice on one slice, on
+            a stop slice or outside the range.
+    """
+    first, last = z_range if z_range is not None else (0, len(stack))
+    masks = _check_anchors(anchors, stack, stops, (first, last))
+    run = _Run(service, stack, settings, anchors[0].object_id, anchors[0].generation, masks)
+    borders = sorted({*masks, *stops})
+    ends = [(None, borders[0]), *pairwise(borders), (borders[-1], None)]
+    annotated = frozenset(masks)
+    for below, above in ends:
+        if below in annotated and above in annotated:
+            yield from run.fill(below, above)
+    for below, above in reversed(ends):
+        if above in annotated and below not in annotated:
+            yield from run.follow(
+                above, range(above - 1, max(first, -1 if below is None else below + 1) - 1, -1)
+            )
+    for below, above in ends:
+        if below in annotated and above not in annotated:
+            yield from run.follow(below, range(below + 1, min(last, len(stack) if above is None else above)))
+
+
+@dataclass(slots=True)
+class _Run:
+    """One propagation: the masks known so far, by slice index."""
+
+    service: SegmentationService
+    stack: SliceStack
+    settings: PropagationSettings
+    object_id: int
+    generation: int
+    masks: dict[int, NDArray[np.bool_]]
+
+    def follow(self, start: int, indices: range) -> Iterator[SegmentResult]:
+        """Outwards from an annotated slice; the slice that breaks the stop rule is discarded."""
+        previous = self.masks[start]
+        for index in indices:
+            result = self.ask(index, previous)
+            if result.region.is_empty or iou(previous, result.mask) < self.settings.iou_threshold:
+                return
+            yield result
+            previous = result.mask
+
+    def fill(self, below: int, above: int) -> Iterator[SegmentResult]:
+        """Between two annotated slices, without a stop rule. The middle of an odd number of slices comes from
+        the union of its neighbours; of an even number each side takes its half.
+        """  # noqa: D205
+        between = above - below - 1
+        half = between // 2
+        yield from self.march(below, range(below + 1, below + 1 + half))
+        yield from self.march(above, range(above - 1, above - 1 - half, -1))
+        if between % 2:
+            middle = below + half + 1
+            yield from self.one(middle, self.masks[middle - 1] | self.masks[middle + 1])
+
+    def march(self, start: int, indices: range) -> Iterator[SegmentResult]:
+        previous = self.masks[start]
+        for index in indices:
+            for result in self.one(index, previous):
+                yield result
+                # where the model finds nothing the last mask it found keeps asking
+                previous = previous if result.region.is_empty else result.mask
+
+    def one(self, index: int, source: NDArray[np.bool_]) -> Iterator[SegmentResult]:
+        result = self.ask(index, source)
+        self.masks[index] = source if result.region.is_empty else result.mask
+        yield result
+
+    def ask(self, index: int, source: NDArray[np.bool_]) -> SegmentResult:
+        plane = self.stack.plane(index)
+        prompts = derive_prompts(source, plane, self.settings.mode, self.settings.box_extension)
+        pixels = self.stack.pixels(index)
+        request = SegmentRequest(pixels, prompts, object_id=self.object_id, generation=self.generation)
+        return self.service.segment(request)
+
+
+def _check_anchors(
+    anchors: Sequence[SegmentResult], stack: SliceStack, stops: AbstractSet[int], bounds: tuple[int, int]
+) -> dict[int, NDArray[np.bool_]]:
+    first, last = bounds
+    if not 0 <= first < last <= len(stack):
+        raise InputError(f"z-range must lie in 0..{len(stack)} with START < STOP, got {first}, {last}")
+    if not anchors:
+        raise InputError("nothing to propagate: segment the object on at least one slice first")
+    if len({anchor.object_id for anchor in anchors}) > 1:
+        raise InputError("got annotated slices of several objects: propagate one object at a time")
+    masks: dict[int, NDArray[np.bool_]] = {}
+    for anchor in anchors:
+        index = anchor.plane.index
+        if anchor.plane.axis != stack.axis:
+            raise InputError(
+                f"annotated slice lies on axis {anchor.plane.axis}, the volume is cut along {stack.axis}"
+            )
+        if not first <= index < last:
+            raise InputError(f"annotated slice {index} is outside the z-range {first}..{last - 1}")
+        if index in masks or index in stops:
+            twice = "annotated twice" if index in masks else "both annotated and a stop slice"
+            raise InputError(f"slice {index} is {twice}")
+        if anchor.region.is_empty:
+            raise InputError(f"the mask on slice {index} is empty: nothing to propagate from there")
+        masks[index] = anchor.mask
+    return masks

@@ -1,0 +1,203 @@
+"""The registry of checkpoints: data in `weights_registry.json`, whose schema these classes are.
+
+The file lies at the top of the source tree; a wheel carries it inside the package. There is no second copy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from napari_medicosam.errors import WeightsError
+from napari_medicosam.models.specs import SPECS
+
+REGISTRY_FILE = "weights_registry.json"
+SUFFIXES = (".pth", ".pt", ".safetensors")
+"""File types that a checkpoint may have."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UrlSource(_Record):
+    """A file that is downloaded."""
+
+    kind: Literal["url"]
+    url: WebAddress
+
+
+class BundledSource(_Record):
+    """A file that comes with this package, in its folder `weights`."""
+
+    kind: Literal["bundled"]
+    file: FileName
+
+
+class PackageSource(_Record):
+    """A file that another Python distribution installs; `resource` is relative to its site-packages."""
+
+    kind: Literal["package"]
+    distribution: Text
+    version: Text
+    resource: RelativePath
+
+
+class AskSource(_Record):
+    """A file that people must download themselves, from `page`, and put into the cache folder."""
+
+    kind: Literal["ask"]
+    page: WebAddress
+    how: Text
+
+
+class SeededSource(_Record):
+    """No file: random weights drawn from `seed`."""
+
+    kind: Literal["seeded"]
+    seed: int
+
+
+Source = Annotated[
+    UrlSource | BundledSource | PackageSource | AskSource | SeededSource, Field(discriminator="kind")
+]
+
+
+class Hashes(_Record):
+    """Published checksums of the file, lower-case hexadecimal."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    xxh128: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] | None = None
+
+    @property
+    def preferred(self) -> str | None:
+        """`"sha256:..."` if that is published, else `"xxh128:..."`, else None: the form that pooch reads."""
+        if self.sha256 is not None:
+            return f"sha256:{self.sha256}"
+        return None if self.xxh128 is None else f"xxh128:{self.xxh128}"
+
+
+class Entry(_Record):
+    """One checkpoint."""
+
+    name: Name
+    aliases: tuple[Name, ...] = ()
+    title: Text
+    role: Literal["interactive", "semantic_decoder"] = "interactive"
+    spec: Name | None = Field(description="architecture; null: no model is built from it yet")
+    source: Source
+    hashes: Hashes = Hashes()
+    size_bytes: Annotated[int, Field(gt=0)] | None = Field(description="null when it is not published")
+    licence: Text
+    citation: Text
+    trained_on: Text
+    input: Text = Field(description="how stored intensities reach the encoder, for people")
+    window: Literal["auto", "percentile", "minmax", "identity"] = Field(
+        description="the default of --window: from stored intensities to 0..255"
+    )
+    scaling: Literal["imagenet", "unit"] = Field(
+        description="from 0..255 to what the encoder was trained on: ImageNet mean and deviation, or 0..1"
+    )
+    remark: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Entry:
+        if self.spec is not None and self.spec not in SPECS:
+            raise ValueError(f"{self.name}: unknown spec {self.spec!r}: wanted null or {', '.join(SPECS)}")
+        if self.role == "semantic_decoder" and self.spec is not None:
+            raise ValueError(f"{self.name}: a semantic decoder has no spec: wanted null")
+        if self.source.kind in ("url", "bundled", "package") and self.hashes.preferred is None:
+            raise ValueError(f"{self.name}: a {self.source.kind} source needs a sha256 or xxh128 hash")
+        return self
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file in the cache folder: the entry's name, and its file's suffix or `.pth`."""
+        match self.source:
+            case UrlSource(url=url):
+                path = urlsplit(url).path
+            case BundledSource(file=path) | PackageSource(resource=path):
+                pass
+            case _:
+                path = ""
+        suffix = PurePosixPath(path).suffix.lower()
+        return self.name + (suffix if suffix in SUFFIXES else SUFFIXES[0])
+
+
+class Registry(_Record):
+    """All checkpoints, in the order in which they are listed to people."""
+
+    schema_version: Literal[1]
+    entries: tuple[Entry, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Registry:
+        seen: set[str] = set()
+        for entry in self.entries:
+            for name in (entry.name, *entry.aliases):
+                if name in seen:
+                    raise ValueError(f"{name!r} is the name or alias of more than one entry")
+                seen.add(name)
+        return self
+
+    def find(self, name: str) -> Entry:
+        """The entry with this name or alias; `WeightsError` for an unknown one, with close names."""
+        by_name = {known: entry for entry in self.entries for known in (entry.name, *entry.aliases)}
+        if name in by_name:
+            return by_name[name]
+        close = difflib.get_close_matches(name.lower(), by_name, n=3)
+        guess = f" Did you mean {' or '.join(close)}?" if close else ""
+        known = ", ".join(entry.name for entry in self.entries)
+        raise WeightsError(f"unknown model {name!r}.{guess} Wanted one of {known}")
+
+
+def read_registry(path: Path) -> Registry:
+    """Read and check a registry file; `WeightsError` when it is missing or not as the schema says."""
+    try:
+        return Registry.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"the registry of weights cannot be read: {error}") from error
+    except ValidationError as error:
+        raise WeightsError(f"the registry of weights {path} is not valid: {error}") from error
+
+
+@cache
+def load_registry() -> Registry:
+    """The registry of this installation, read once a process."""
+    return read_registry(_registry_path())
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of the registry with this name or alias; `WeightsError` for an unknown one."""
+    return load_registry().find(name)
+
+
+def registry_schema() -> dict[str, Any]:
+    """JSON schema of the registry file, as committed in `docs/weights_registry.schema.json`."""
+    return Registry.model_json_schema()
+
+
+def registry_schema_text() -> str:
+    """The text of `docs/weights_registry.schema.json`."""
+    return json.dumps(registry_schema(), indent=2) + "\n"
+
+
+def _registry_path() -> Path:
+    inside = Path(str(resources.files("napari_medicosam") / REGISTRY_FILE))
+    if inside.is_file():
+        return inside
+    # An editable install reads the source tree: src/napari_medicosam/weights/registry.py
+    return Path(__file__).resolve().parents[3] / REGISTRY_FILE

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
+from napari_medicosam.core.resize import MASK_PROMPT_LOGIT, SliceFrame
+
+SIZES = [(100, 200), (200, 100), (64, 64), (91, 117), (1500, 33), (1, 40)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("model_size", [64, 256, 1024])
+def test_coordinates_are_those_of_segment_anything(size, model_size):
+    if min(ResizeLongestSide.get_preprocess_shape(*size, model_size)) < 1:
+        pytest.skip("segment-anything itself gives an image without pixels")
+    frame, reference = SliceFrame(size, model_size), ResizeLongestSide(model_size)
+    assert frame.resized_size == reference.get_preprocess_shape(*size, model_size)
+    points_yx = [(0, 0), (size[0] - 1, size[1] - 1), (size[0] / 3, size[1] / 7)]
+    got = frame.points_xy([PointPrompt(p) for p in points_yx])
+    np.testing.assert_array_equal(got, reference.apply_coords(np.array(points_yx)[:, ::-1], size))
+    box = BoxPrompt(0, 0, size[0] / 2, size[1])
+    expected = reference.apply_boxes(np.array([[0, 0, size[1], size[0] / 2]]), size)[0]
+    np.testing.assert_array_equal(frame.box_xyxy(box), expected)
+
+
+def test_boxes_are_clipped_to_the_slice():
+    frame = SliceFrame((50, 100), 200)
+    assert frame.box_xyxy(BoxPrompt(-10, 20, 80, 130)).tolist() == [40, 0, 200, 100]
+
+
+def test_mask_logits_lie_where_the_mask_is():
+    mask = np.zeros((100, 200), bool)
+    mask[20:60, 100:160] = True
+    logits = SliceFrame((100, 200), 1024).mask_logits(mask, 256)
+    assert logits.shape == (256, 256)
+    assert set(np.unique(logits)) == {np.float32(-MASK_PROMPT_LOGIT), np.float32(MASK_PROMPT_LOGIT)}
+    rows, columns = np.nonzero(logits > 0)
+    scale = 256 / 200
+    assert abs(rows.min() - 20 * scale) <= 1
+    assert abs(rows.max() + 1 - 60 * scale) <= 1
+    assert abs(columns.min() - 100 * scale) <= 1
+    assert abs(columns.max() + 1 - 160 * scale) <= 1
+    assert (logits[128:] < 0).all()  # padding
+
+
+def test_a_thin_object_does_not_vanish_from_its_prompt():
+    mask = np.zeros((1024, 1024), bool)
+    mask[500, 700] = True
+    logits = SliceFrame((1024, 1024), 1024).mask_logits(mask, 256)
+    assert np.argwhere(logits > 0).tolist() == [[125, 175]]
