@@ -115,10 +115,10 @@ class Predictor:
             layouts[len(prompts.points), prompts.box is not None, has_mask, three].append(number)
         answers: dict[int, Prediction] = {}
         with torch.inference_mode():
-            features = torch.as_tensor(np.ascontiguousarray(embedding.features), device=self._sam.device)
+            features = self._tensor(embedding.features.astype(np.float32))  # a copy: stored ones are read-only
             for (*_, three), numbers in layouts.items():
                 same = [questions[number] for number in numbers]
-                found = self._decode(features.float()[None], embedding.original_size, same, three)
+                found = self._decode(features[None], embedding.original_size, same, three)
                 answers.update(zip(numbers, found, strict=True))
         return [answers[number] for number in range(len(questions))]
 
