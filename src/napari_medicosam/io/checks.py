@@ -1,0 +1,117 @@
+"""Questions that every format asks: is it 3D, is it all there, are these real numbers, is alpha in use."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.geometry import Geometry
+
+DEFLATE_MAX_RATIO = 1032
+"""Deflate (gzip, zlib) cannot shrink data more than this many times."""
+
+
+def spatial_shape(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
+    """The 2 or 3 spatial sizes of a file, (i, j) or (i, j, k); further axes of size 1 are dropped.
+
+    Raises:
+        FileError: for one dimension, more than three, or no voxels at all.
+    """
+    shape = tuple(int(n) for n in shape_ijk)
+    if any(n < 1 for n in shape):
+        raise FileError(f"{path} is empty: its header says shape {shape}, wanted at least one voxel an axis")
+    if len(shape) < 2:
+        raise FileError(f"{path} has shape {shape}: wanted a 2D or 3D image")
+    if any(n > 1 for n in shape[3:]):
+        raise FileError(
+            f"{path} is {len(shape)}D, shape {shape} (fastest axis first): wanted one 2D or 3D image. "
+            f"Save one time point or channel to a file of its own first"
+        )
+    return shape[:3]
+
+
+def check_data_size(path: Path, num_bytes: int, max_ratio: int = 1, offset: int = 0) -> None:
+    """Raise `FileError` when `path` is too small for what its header says, before memory is asked for.
+
+    Args:
+        path: the file that holds the voxels.
+        num_bytes: size of the voxels in memory.
+        max_ratio: how much the file's compression can save at most; 1 for none.
+        offset: where the voxels begin.
+    """
+    available = path.stat().st_size - offset
+    if num_bytes > available * max_ratio:
+        raise FileError(
+            f"{path} is truncated or its header is wrong: the header says {num_bytes} bytes of voxels, "
+            f"the file has room for {max(available, 0)}"
+            + ("" if max_ratio == 1 else f" bytes compressed at most {max_ratio} times")
+        )
+
+
+def num_bytes_of(shape: Sequence[int], itemsize: int) -> int:
+    """Bytes in memory, counted in Python's integers: a header that lies must not overflow."""
+    return math.prod(int(n) for n in shape) * itemsize
+
+
+def real_array(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """`array` as native-endian, C-contiguous integers, float32 or float64; copied only where it must be.
+
+    Raises:
+        FileError: for complex numbers and anything else that is not a real number.
+    """
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if array.dtype.kind not in "uif":
+        raise FileError(f"{path} holds {array.dtype} values: wanted integers or floating point numbers")
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize not in (
+        4,
+        8,
+    ):  # half and extended precision: few libraries take them
+        dtype = np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def rgb_array(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """(..., 3) colours of an array (..., channels) with 3 or 4 channels.
+
+    An alpha channel is dropped when it is opaque everywhere. Otherwise what the picture shows depends on a
+    background that we do not know, so it is refused.
+
+    Raises:
+        FileError: for another number of channels, colours that are not uint8 or uint16, or alpha in use.
+    """
+    num_channels = array.shape[-1]
+    if num_channels not in (3, 4):
+        raise FileError(f"{path} has {num_channels} values a voxel: wanted one (grey) or three (RGB)")
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise FileError(
+            f"{path} has {num_channels} {array.dtype} values a voxel: wanted 8 or 16 bit RGB, or one"
+        )
+    if num_channels == 4:
+        check_opaque(path, array[..., 3])
+    return np.ascontiguousarray(array[..., :3])
+
+
+def check_opaque(path: Path, alpha: NDArray[Any]) -> None:
+    """Raise `FileError` when a transparency channel of unsigned integers is in use."""
+    if (alpha != np.iinfo(alpha.dtype).max).any():
+        raise FileError(
+            f"{path} is partly transparent: wanted an opaque image. Flatten or remove its alpha channel"
+        )
+
+
+def is_plain_grid(geometry: Geometry) -> bool:
+    """True for a grid without rotation, flip, shear or offset, all that TIFF can say."""
+    z, y, x = geometry.spacing_zyx
+    return bool(np.array_equal(geometry.affine_ras, np.diag([x, y, z, 1.0])))

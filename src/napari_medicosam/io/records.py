@@ -1,0 +1,105 @@
+"""What a file holds: voxels, where they are, and enough of its header to write labels on the very same grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.geometry import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class NiftiGrid:
+    """The fields of a NIfTI header that place its voxels, as stored: float32 values survive in Python floats.
+
+    Attributes:
+        version: 1 or 2; the second stores its numbers in double precision.
+        pixdim: all 8, the first is the handedness of the qform.
+        quatern: b, c, d. `qoffset`: x, y, z. `srow`: 12 numbers, rows x, y, z of the sform.
+        qform_code, sform_code: 0 when the form is not in use.
+        xyzt_units: units of space and time, NIfTI's code.
+    """
+
+    version: Literal[1, 2]
+    pixdim: tuple[float, ...]
+    quatern: tuple[float, ...]
+    qoffset: tuple[float, ...]
+    srow: tuple[float, ...]
+    qform_code: int
+    sform_code: int
+    xyzt_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItkGrid:
+    """A grid as ITK says it, 2D or 3D: LPS millimetres, (x, y[, z]) order, `direction` row by row."""
+
+    origin: tuple[float, ...]
+    spacing: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """What labels need of the image's file besides the geometry. It never holds names, dates or descriptions.
+
+    Attributes:
+        format: "nifti", "itk", "tiff", "picture", or "" for a volume that came from no file.
+        unit: "mm" when the file says that its numbers are lengths, else None.
+        native: the file's own words for its grid, where the format has them.
+    """
+
+    format: Literal["", "nifti", "itk", "tiff", "picture"] = ""
+    unit: Literal["mm"] | None = None
+    native: NiftiGrid | ItkGrid | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VolumeRecord:
+    """All of a volume but its voxels: what `write_labels` needs. Napari layers carry it in their metadata."""
+
+    geometry: Geometry
+    is_rgb: bool = False
+    is_2d: bool = False
+    header: FileHeader = FileHeader()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """An image or label map in the file's own index order (k, j, i), never reoriented.
+
+    Attributes:
+        array: (z, y, x), or (z, y, x, 3) for RGB; a 2D image has z = 1. Native-endian real numbers.
+        geometry: shape, spacing and RAS affine of the grid.
+        is_rgb: the last axis holds red, green, blue.
+        is_2d: the file was 2D, and so are labels written like it where the format allows it.
+        header: see `FileHeader`.
+
+    Raises:
+        InputError: for an array that does not fit the geometry, or that is not of real numbers.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+    is_rgb: bool = False
+    is_2d: bool = False
+    header: FileHeader = FileHeader()
+
+    def __post_init__(self) -> None:
+        wanted = (*self.geometry.shape_zyx, 3) if self.is_rgb else self.geometry.shape_zyx
+        if self.array.shape != wanted:
+            raise InputError(f"the array of this volume must have shape {wanted}, got {self.array.shape}")
+        if self.array.dtype.kind not in "uif":
+            raise InputError(f"a volume holds integers or floats, got dtype {self.array.dtype}")
+        if self.is_2d and wanted[0] != 1:
+            raise InputError(f"a 2D image has one slice, got {wanted[0]}")
+
+    @property
+    def record(self) -> VolumeRecord:
+        """Everything but the voxels."""
+        return VolumeRecord(self.geometry, self.is_rgb, self.is_2d, self.header)

@@ -1,0 +1,67 @@
+"""napari's File > Save Selected Layer: one labels layer, on the grid of the image that it was drawn on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.core.geometry import Geometry
+from napari_medicosam.errors import InputError
+from napari_medicosam.io.reader import METADATA_KEY
+from napari_medicosam.io.records import FileHeader, VolumeRecord
+from napari_medicosam.io.volumes import write_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_MM_PER_UNIT = {
+    "meter": 1e3,
+    "centimeter": 10.0,
+    "millimeter": 1.0,
+    "micrometer": 1e-3,
+    "micron": 1e-3,
+    "nanometer": 1e-6,
+}
+
+
+def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """npe2 writer of one labels layer; an old file is replaced, napari's dialog has asked.
+
+    Args:
+        path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff or (2D) .png.
+        data: labels (z, y, x) or (y, x), any array that NumPy can read; of a multiscale layer the finest level.
+        meta: the layer's attributes. `meta["metadata"]["medicosam"]["record"]` gives the geometry and file header;
+            without it the spacing is `meta["scale"]` in `meta["units"]` (millimetres when those are pixels).
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        InputError, FileError: see `write_labels`; InputError also for a layer that is not 2D or 3D.
+    """
+    labels = np.asarray(data[0] if meta.get("multiscale") or isinstance(data, (list, tuple)) else data)
+    if labels.ndim not in (2, 3):
+        raise InputError(f"only 2D and 3D labels can be saved, got shape {labels.shape}")
+    ours = (meta.get("metadata") or {}).get(METADATA_KEY) or {}
+    record = ours.get("record") or _record_of_layer(labels, meta)
+    write_labels(path, labels if labels.ndim == 3 else labels[None], record, overwrite=True)
+    return [path]
+
+
+def _record_of_layer(labels: NDArray[Any], meta: Mapping[str, Any]) -> VolumeRecord:
+    """The grid of a layer that no file of ours stands behind: its scale, nothing else."""
+    is_2d = labels.ndim == 2
+    shape = (1, *labels.shape)[-3:]
+    scale = np.ones(labels.ndim) if meta.get("scale") is None else np.asarray(meta["scale"], dtype=np.float64)
+    units = meta.get("units")
+    names = [str(unit) for unit in units] if isinstance(units, (list, tuple)) else [str(units)] * labels.ndim
+    is_length = all(name in _MM_PER_UNIT for name in names)
+    if is_length and len(names) == len(scale):
+        scale = scale * [_MM_PER_UNIT[name] for name in names]
+    spacing = (1.0, *scale.tolist())[-3:]
+    z, y, x = (int(n) for n in shape)
+    header = FileHeader(unit="mm" if is_length else None)
+    return VolumeRecord(Geometry.from_spacing((z, y, x), spacing), is_2d=is_2d, header=header)

@@ -1,0 +1,200 @@
+"""Propagation against a service whose answers are known: the object is a disc that moves and ends."""
+
+import numpy as np
+import pytest
+from skimage.draw import disk
+
+from napari_medicosam.core.geometry import SlicePlane, SliceStack
+from napari_medicosam.core.prompt_derivation import PromptMode
+from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PointPrompt, PromptSet
+from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.errors import InputError
+from napari_medicosam.predict.objects import segment_object
+from napari_medicosam.predict.propagation import PropagationSettings, propagate
+
+SETTINGS = PropagationSettings(PromptMode(box=True, mask=True), iou_threshold=0.5, box_extension=0.05)
+
+
+def result(plane, mask, object_id=1):
+    return SegmentResult(plane, mask, Region.of_mask(mask), 0.9, np.zeros((4, 4), np.float32), object_id)
+
+
+class Phantom:
+    """A volume whose voxels are 1 inside the object; the 'model' answers with what is in the prompted box."""
+
+    def __init__(self, masks, axis=0):
+        self.array = np.moveaxis(np.stack(masks).astype(np.int16), 0, axis)
+        self.stack = SliceStack(self.array, axis)
+        self.asked = []
+
+    def segment(self, request):
+        self.asked.append(request)
+        mask = np.zeros(request.image_slice.shape, bool)
+        box = request.prompts.box
+        area = (slice(int(box.y0), int(np.ceil(box.y1))), slice(int(box.x0), int(np.ceil(box.x1))))
+        mask[area] = request.image_slice[area] == 1
+        return result(request.plane, mask, request.object_id)
+
+    def anchor(self, index, object_id=1):
+        return result(self.stack.plane(index), self.stack.pixels(index) == 1, object_id)
+
+
+def discs(count=12, present=range(12), drift=1):
+    masks = []
+    for index in range(count):
+        mask = np.zeros((40, 44), bool)
+        if index in present:
+            mask[disk((14 + drift * index, 20), 8, shape=mask.shape)] = True
+        masks.append(mask)
+    return masks
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_anchor_finds_the_object_both_ways_and_stops_where_it_ends(axis):
+    phantom = Phantom(discs(present=range(2, 9)), axis)
+    found = list(propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS))
+    assert [r.plane.index for r in found] == [4, 3, 2, 6, 7, 8]
+    assert all(r.plane.axis == axis for r in found)
+    for r in found:
+        assert np.array_equal(r.mask, phantom.stack.pixels(r.plane.index) == 1)
+
+
+def test_prompts_come_from_the_slice_beside():
+    phantom = Phantom(discs())
+    list(propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS, z_range=(5, 8)))
+    assert [r.plane.index for r in phantom.asked] == [6, 7]
+    for request in phantom.asked:
+        before = phantom.stack.pixels(request.plane.index - 1) == 1
+        assert np.array_equal(request.prompts.mask, before)
+        tight = Region.of_mask(before)
+        assert request.prompts.box.y0 == pytest.approx(tight.y0 - 0.05 * (tight.y1 - tight.y0))
+
+
+def test_the_stop_rule_discards_the_slice_that_breaks_it():
+    masks = discs(drift=0)
+    masks[8] = np.zeros_like(masks[8])
+    masks[8][13:16, 19:22] = True  # much smaller: another thing
+    phantom = Phantom(masks)
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS)]
+    assert 8 not in found
+    assert 9 not in found
+    assert found[-1] == 7
+    loose = PropagationSettings(SETTINGS.mode, iou_threshold=0.0)
+    assert 8 in [r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], loose)]
+
+
+@pytest.mark.parametrize(
+    ("anchors", "order", "sources"),
+    [
+        ((3, 4), [], {}),
+        ((3, 5), [4], {4: (3, 5)}),
+        ((3, 6), [4, 5], {4: (3,), 5: (6,)}),
+        ((3, 7), [4, 6, 5], {4: (3,), 6: (7,), 5: (4, 6)}),
+        ((2, 7), [3, 4, 6, 5], {3: (2,), 4: (3,), 6: (7,), 5: (6,)}),
+    ],
+)
+def test_between_two_anchors_everything_is_filled_from_both_ends(anchors, order, sources):
+    phantom = Phantom(discs())
+    between = (anchors[0], anchors[1] + 1)
+    found = list(propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], SETTINGS, z_range=between))
+    assert [r.plane.index for r in found] == order
+    for request in phantom.asked:
+        wanted = np.any([phantom.stack.pixels(i) == 1 for i in sources[request.plane.index]], axis=0)
+        assert np.array_equal(request.prompts.mask, wanted)
+
+
+def test_filling_has_no_stop_rule():
+    masks = discs(drift=0)
+    masks[5] = np.zeros_like(masks[5])
+    masks[5][13:16, 19:22] = True
+    phantom = Phantom(masks)
+    anchors = [phantom.anchor(3), phantom.anchor(8)]
+    assert {r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS, z_range=(3, 9))} == {4, 5, 6, 7}
+
+
+def test_a_slice_without_the_object_does_not_end_the_filling():
+    phantom = Phantom(discs(present=[2, 3, 5, 6, 7, 8, 9], drift=0))
+    anchors = [phantom.anchor(2), phantom.anchor(9)]
+    found = {r.plane.index: r for r in propagate(phantom, phantom.stack, anchors, SETTINGS, z_range=(2, 10))}
+    assert sorted(found) == [3, 4, 5, 6, 7, 8]
+    assert found[4].region.is_empty
+    assert not found[5].region.is_empty
+
+
+def test_nothing_passes_a_stop_slice():
+    phantom = Phantom(discs())
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS, stops={3, 8})]
+    assert sorted(found) == [4, 6, 7]
+
+
+def test_an_inner_stop_slice_parts_two_anchors():
+    phantom = Phantom(discs(drift=0))
+    anchors = [phantom.anchor(2), phantom.anchor(9)]
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS, stops={6})]
+    assert sorted(found) == [0, 1, 3, 4, 5, 7, 8, 10, 11]
+    assert 6 not in found
+
+
+def test_the_z_range_is_half_open():
+    phantom = Phantom(discs())
+    found = propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS, z_range=(4, 8))
+    assert sorted(r.plane.index for r in found) == [4, 6, 7]
+
+
+def test_closing_the_generator_stops_asking():
+    phantom = Phantom(discs())
+    run = propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS)
+    next(run)
+    run.close()
+    assert len(phantom.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("anchors", "more", "message"),
+    [
+        ([], {}, "nothing to propagate"),
+        ([5, 5], {}, "annotated twice"),
+        ([5], {"stops": {5}}, "both annotated and a stop"),
+        ([5], {"z_range": (6, 9)}, "outside the z-range"),
+        ([5], {"z_range": (3, 99)}, "START < STOP"),
+        ([0], {}, "is empty"),
+    ],
+)
+def test_anchors_that_make_no_sense(anchors, more, message):
+    phantom = Phantom(discs(present=range(2, 9)))
+    with pytest.raises(InputError, match=message):
+        list(propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], SETTINGS, **more))
+
+
+def test_anchors_of_two_objects_or_another_axis():
+    phantom = Phantom(discs())
+    with pytest.raises(InputError, match="one object at a time"):
+        list(propagate(phantom, phantom.stack, [phantom.anchor(3), phantom.anchor(5, object_id=2)], SETTINGS))
+    with pytest.raises(InputError, match="lies on axis 0"):
+        list(propagate(phantom, SliceStack(phantom.array, 1), [phantom.anchor(3)], SETTINGS))
+
+
+@pytest.mark.parametrize("bad", [{"iou_threshold": 1.5}, {"box_extension": -0.1}])
+def test_settings_are_checked(bad):
+    with pytest.raises(InputError):
+        PropagationSettings(**bad)
+
+
+def box_on(index):
+    return PromptSet(SlicePlane(0, index), box=BoxPrompt(0, 0, 40, 44))
+
+
+def test_an_object_is_its_prompted_slices_then_the_rest():
+    phantom = Phantom(discs(present=range(2, 9)))
+    stop = PromptSet(SlicePlane(0, 7), (PointPrompt((3, 3), positive=False),))
+    wanted = ObjectPrompts(4, (box_on(5), stop))
+    assert [r.plane.index for r in segment_object(phantom, phantom.stack, wanted)] == [5]
+    found = list(segment_object(phantom, phantom.stack, wanted, SETTINGS))
+    assert [r.plane.index for r in found] == [5, 4, 3, 2, 6]
+    assert {r.object_id for r in found} == {4}
+
+
+def test_an_object_the_model_does_not_find():
+    phantom = Phantom(discs(present=range(2, 9)))
+    with pytest.raises(InputError, match="finds nothing on slice 11"):
+        list(segment_object(phantom, phantom.stack, ObjectPrompts(1, (box_on(11),)), SETTINGS))

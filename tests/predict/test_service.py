@@ -1,0 +1,99 @@
+import threading
+
+import numpy as np
+import pytest
+from conftest import DictStore
+
+from napari_medicosam.cache.keys import EmbeddingKey
+from napari_medicosam.cache.memory import MemoryEmbeddingStore
+from napari_medicosam.cache.store import ZarrEmbeddingStore
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
+from napari_medicosam.core.results import Region, SegmentRequest
+from napari_medicosam.predict.encoder import SliceEncoder
+from napari_medicosam.predict.service import SegmentationService
+
+VOLUME = np.random.default_rng(1).integers(0, 1000, (4, 40, 50)).astype(np.int16)
+MAPPING = resolve_intensity("minmax", VOLUME)
+
+
+def request(index=1, prompts=None, **more):
+    prompts = prompts or PromptSet(SlicePlane(0, index), box=BoxPrompt(5, 5, 30, 30))
+    return SegmentRequest(prompts.plane.cut(VOLUME), prompts, **more)
+
+
+def test_a_request_becomes_a_result(tiny):
+    service = SegmentationService(tiny, MAPPING, DictStore())
+    result = service.segment(request(object_id=3, generation=17))
+    assert (result.object_id, result.generation, result.plane) == (3, 17, SlicePlane(0, 1))
+    assert result.mask.shape == (40, 50)
+    assert result.region == Region.of_mask(result.mask)
+    assert not result.mask.flags.writeable
+    fed_back = service.segment(request(previous_logits=result.low_res_logits))
+    assert not np.array_equal(fed_back.low_res_logits, result.low_res_logits)
+
+
+def test_a_slice_is_encoded_once(tiny):
+    store = DictStore()
+    service = SegmentationService(tiny, MAPPING, store)
+    assert not service.is_embedded(SlicePlane(0, 1), VOLUME[1])
+    for _ in range(3):
+        service.segment(request())
+    assert service.is_embedded(SlicePlane(0, 1), VOLUME[1])
+    service.segment(request(2))
+    assert store.puts == [SlicePlane(0, 1), SlicePlane(0, 2)]
+
+
+def test_two_threads_that_want_one_slice_encode_it_once(tiny, monkeypatch):
+    store, both_asked = DictStore(), threading.Barrier(2)
+    service = SegmentationService(tiny, MAPPING, store)
+    real_get = store.get
+
+    def get(plane, digest):
+        found = real_get(plane, digest)
+        if found is None and both_asked.n_waiting < 2 and not both_asked.broken:
+            try:
+                both_asked.wait(timeout=5)  # both have seen that it is missing
+            except threading.BrokenBarrierError:
+                pass
+        return found
+
+    calls = []
+    encode = SliceEncoder.encode
+    monkeypatch.setattr(SliceEncoder, "encode", lambda self, image: calls.append(1) or encode(self, image))
+    store.get = get
+    threads = [threading.Thread(target=service.segment, args=(request(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    both_asked_once = [thread.join(30) for thread in threads]
+    assert both_asked_once == [None, None]
+    assert len(calls) == 1
+
+
+def test_not_here_is_an_empty_mask_without_asking_the_model(tiny):
+    store = DictStore()
+    stop = PromptSet(SlicePlane(0, 1), (PointPrompt((5, 5), positive=False),))
+    result = SegmentationService(tiny, MAPPING, store).segment(request(prompts=stop))
+    assert not result.mask.any()
+    assert result.region.is_empty
+    assert store.puts == []
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_mask_does_not_change_when_its_embedding_is_read_back(tiny, tmp_path, dtype):
+    key = EmbeddingKey(tiny.spec, tiny.weights_sha256, MAPPING, dtype)
+    first = SegmentationService(tiny, MAPPING, ZarrEmbeddingStore(tmp_path, key, VOLUME.shape)).segment(request())
+    again = SegmentationService(tiny, MAPPING, ZarrEmbeddingStore(tmp_path, key, VOLUME.shape))
+    assert again.is_embedded(SlicePlane(0, 1), VOLUME[1])
+    np.testing.assert_array_equal(again.segment(request()).low_res_logits, first.low_res_logits)
+    in_memory = SegmentationService(tiny, MAPPING, MemoryEmbeddingStore(10**6).bind(key)).segment(request())
+    np.testing.assert_array_equal(in_memory.low_res_logits, first.low_res_logits)
+
+
+def test_rgb_slices(tiny):
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    mapping = resolve_intensity("auto", image[None], is_rgb=True)
+    prompts = PromptSet(SlicePlane(0, 0), (PointPrompt((20, 20)),))
+    result = SegmentationService(tiny, mapping, DictStore()).segment(SegmentRequest(image, prompts))
+    assert result.mask.shape == (40, 50)
