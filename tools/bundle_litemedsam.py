@@ -13,10 +13,10 @@ import hashlib
 from pathlib import Path
 
 import torch
-from napari_medicosam.weights.fetch import fetch
 
 from napari_medicosam.models.checkpoints import load_checkpoint, save_model
 from napari_medicosam.models.specs import SPECS
+from napari_medicosam.weights.fetch import fetch
 
 TARGET = Path(__file__).parents[1] / "src" / "napari_medicosam" / "weights" / "litemedsam.safetensors"
 

@@ -66,7 +66,8 @@ def test_each_plane_has_its_own_axis_and_follows_nibabels_orientation(affine):
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "ASL", "SRP", "IPR"])
 def test_planes_of_axis_aligned_scans(codes):
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([np.eye(3)["RAS".find(c)] if c in "RAS" else -np.eye(3)["LPI".find(c)] for c in codes])
+    for column, code in enumerate(codes):
+        affine[:3, column] = np.eye(3)["RAS".find(code)] if code in "RAS" else -np.eye(3)["LPI".find(code)]
     assert "".join(nib.aff2axcodes(affine)) == codes
     geometry = Geometry((4, 5, 6), affine)
     along_xyz = [("LR", "sagittal"), ("PA", "coronal"), ("IS", "axial")]

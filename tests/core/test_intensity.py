@@ -5,6 +5,9 @@ from napari_medicosam.core.intensity import WINDOW_PRESETS, IntensityMapping, re
 from napari_medicosam.errors import InputError
 
 RNG = np.random.default_rng(0)
+CT = np.where(np.arange(20) < 8, -1000, RNG.normal(40, 80, (10, 20, 20))).astype(np.int16)
+# mean 0 and deviation 1, times 1000, as some collections store MRI
+NORMALISED_MR = (RNG.normal(0, 300, (4, 20, 20)) + 1500 * (RNG.random((4, 20, 20)) > 0.5)).astype(np.int16)
 
 
 def test_presets_are_width_and_level():
@@ -31,8 +34,9 @@ def test_percentile_ignores_outliers_but_not_structure():
 @pytest.mark.parametrize(
     ("volume", "is_rgb", "kind"),
     [
-        (np.concatenate([np.full(4000, -1000), np.arange(-100, 1100)]).reshape(13, 20, 20), False, "window"),
+        (CT, False, "window"),
         (RNG.integers(0, 1500, (4, 20, 20)), False, "percentile"),
+        (NORMALISED_MR, False, "percentile"),
         (RNG.integers(0, 255, (1, 20, 20, 3)).astype(np.uint8), True, "identity"),
         (RNG.integers(0, 4000, (1, 20, 20, 3)).astype(np.uint16), True, "minmax"),
     ],

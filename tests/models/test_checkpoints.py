@@ -34,7 +34,11 @@ class Loader:
     "wrap",
     [
         lambda state: state,
-        lambda state: {"model_state": {f"sam.{k}": v for k, v in state.items()}, "epoch": 3, "init": Loader()},
+        lambda state: {
+            "model_state": {f"sam.{k}": v for k, v in state.items()},
+            "epoch": 3,
+            "init": Loader(),
+        },
         lambda state: {"model_state": {f"module.sam.{k}": v for k, v in state.items()}},
         lambda state: {"model": {**state, "decoder.weight": torch.zeros(3)}, "optimizer": {"state": {}}},
         lambda state: {"state_dict": OrderedDict((f"module.{k}", v) for k, v in state.items())},
@@ -66,7 +70,9 @@ def pathlib_touch(path):
     Path(path).touch()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", pickle.dumps({"a": 1}), b"\x80\x04garbage"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 not a zip", pickle.dumps({"a": 1}), b"\x80\x04garbage"]
+)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_damaged_files(tmp_path, content, suffix):
     path = tmp_path / f"weights{suffix}"
@@ -90,7 +96,9 @@ def test_missing_file(tmp_path):
 
 def test_a_mismatch_names_both_sides(sam, tmp_path):
     path = save_model(sam, tmp_path / "weights.pth")
-    with pytest.raises(CheckpointError, match=r"holds sam_test \(a ViT encoder with 16 channels.*wanted vit_b"):
+    with pytest.raises(
+        CheckpointError, match=r"holds sam_test \(a ViT encoder with 16 channels.*wanted vit_b"
+    ):
         load_checkpoint(path, SPECS["vit_b"])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import IDENTITY
+from predict_helpers import IDENTITY
 from segment_anything import SamPredictor
 
 from napari_medicosam.core.geometry import SlicePlane
@@ -41,7 +41,11 @@ def ask_sam(predictor, prompts, mask_input, multimask):
     if prompts.points:
         points["point_coords"] = np.array([p.position_yx[::-1] for p in prompts.points])
         points["point_labels"] = np.array([int(p.positive) for p in prompts.points])
-    box = None if prompts.box is None else np.array([prompts.box.x0, prompts.box.y0, prompts.box.x1, prompts.box.y1])
+    box = (
+        None
+        if prompts.box is None
+        else np.array([prompts.box.x0, prompts.box.y0, prompts.box.x1, prompts.box.y1])
+    )
     return predictor.predict(**points, box=box, mask_input=mask_input, multimask_output=multimask)
 
 
@@ -66,7 +70,9 @@ def setting(request):
 
 @pytest.mark.parametrize("multimask", [False, True], ids=["one mask", "three masks"])
 @pytest.mark.parametrize("feed_back", [False, True], ids=["no mask prompt", "mask prompt"])
-@pytest.mark.parametrize("prompts", [POINT, POINTS, BOX, BOTH], ids=["point", "points", "box", "point and box"])
+@pytest.mark.parametrize(
+    "prompts", [POINT, POINTS, BOX, BOTH], ids=["point", "points", "box", "point and box"]
+)
 def test_masks_and_logits_are_sams(setting, prompts, feed_back, multimask):
     ours, embedding, sam = setting
     previous = None
@@ -80,7 +86,9 @@ def test_masks_and_logits_are_sams(setting, prompts, feed_back, multimask):
     np.testing.assert_allclose(got.iou_predictions, scores, atol=1e-4)
 
 
-@pytest.mark.parametrize("prompts", [POINT, POINTS, BOX, BOTH], ids=["point", "points", "box", "point and box"])
+@pytest.mark.parametrize(
+    "prompts", [POINT, POINTS, BOX, BOTH], ids=["point", "points", "box", "point and box"]
+)
 def test_float16_embeddings_hardly_change_a_mask(setting, prompts):
     ours, embedding, sam = setting
     masks, *_ = ask_sam(sam, prompts, None, False)

@@ -96,7 +96,9 @@ def test_the_stop_rule_discards_the_slice_that_breaks_it():
 def test_between_two_anchors_everything_is_filled_from_both_ends(anchors, order, sources):
     phantom = Phantom(discs())
     between = (anchors[0], anchors[1] + 1)
-    found = list(propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], SETTINGS, z_range=between))
+    found = list(
+        propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], SETTINGS, z_range=between)
+    )
     assert [r.plane.index for r in found] == order
     for request in phantom.asked:
         wanted = np.any([phantom.stack.pixels(i) == 1 for i in sources[request.plane.index]], axis=0)
@@ -109,7 +111,12 @@ def test_filling_has_no_stop_rule():
     masks[5][13:16, 19:22] = True
     phantom = Phantom(masks)
     anchors = [phantom.anchor(3), phantom.anchor(8)]
-    assert {r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS, z_range=(3, 9))} == {4, 5, 6, 7}
+    assert {r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS, z_range=(3, 9))} == {
+        4,
+        5,
+        6,
+        7,
+    }
 
 
 def test_a_slice_without_the_object_does_not_end_the_filling():
@@ -123,7 +130,9 @@ def test_a_slice_without_the_object_does_not_end_the_filling():
 
 def test_nothing_passes_a_stop_slice():
     phantom = Phantom(discs())
-    found = [r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS, stops={3, 8})]
+    found = [
+        r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], SETTINGS, stops={3, 8})
+    ]
     assert sorted(found) == [4, 6, 7]
 
 

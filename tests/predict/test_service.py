@@ -1,8 +1,9 @@
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
-from conftest import DictStore
+from predict_helpers import DictStore
 
 from napari_medicosam.cache.keys import EmbeddingKey
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
@@ -53,10 +54,8 @@ def test_two_threads_that_want_one_slice_encode_it_once(tiny, monkeypatch):
     def get(plane, digest):
         found = real_get(plane, digest)
         if found is None and both_asked.n_waiting < 2 and not both_asked.broken:
-            try:
+            with suppress(threading.BrokenBarrierError):
                 both_asked.wait(timeout=5)  # both have seen that it is missing
-            except threading.BrokenBarrierError:
-                pass
         return found
 
     calls = []
@@ -83,7 +82,9 @@ def test_not_here_is_an_empty_mask_without_asking_the_model(tiny):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_mask_does_not_change_when_its_embedding_is_read_back(tiny, tmp_path, dtype):
     key = EmbeddingKey(tiny.spec, tiny.weights_sha256, MAPPING, dtype)
-    first = SegmentationService(tiny, MAPPING, ZarrEmbeddingStore(tmp_path, key, VOLUME.shape)).segment(request())
+    first = SegmentationService(tiny, MAPPING, ZarrEmbeddingStore(tmp_path, key, VOLUME.shape)).segment(
+        request()
+    )
     again = SegmentationService(tiny, MAPPING, ZarrEmbeddingStore(tmp_path, key, VOLUME.shape))
     assert again.is_embedded(SlicePlane(0, 1), VOLUME[1])
     np.testing.assert_array_equal(again.segment(request()).low_res_logits, first.low_res_logits)

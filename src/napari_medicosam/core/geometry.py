@@ -143,7 +143,9 @@ class Geometry:
         """Geometry with index axes parallel to R, A, S and the origin at voxel 0. `spacing_zyx` in mm."""
         spacing = np.asarray(spacing_zyx, dtype=np.float64)
         if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-            raise InputError(f"spacing must be three positive numbers (z, y, x) in mm, got {spacing.tolist()}")
+            raise InputError(
+                f"spacing must be three positive numbers (z, y, x) in mm, got {spacing.tolist()}"
+            )
         return cls(shape_zyx, np.diag([*spacing[::-1], 1.0]))
 
     @property

@@ -144,10 +144,14 @@ class ObjectPrompts:
         if self.object_id < 1:
             raise InputError(f"object id must be 1 or more (0 is background), got {self.object_id}")
         if all(prompts.is_stop or prompts.is_empty for prompts in self.prompt_sets):
-            raise InputError(f"{self} has no prompt that says where it is: give a positive point, a box or a mask")
+            raise InputError(
+                f"{self} has no prompt that says where it is: give a positive point, a box or a mask"
+            )
         planes = [prompts.plane for prompts in self.prompt_sets]
         if len({plane.axis for plane in planes}) > 1 or len(set(planes)) < len(planes):
-            raise InputError(f"{self} needs its prompts on one axis and merged into one set a slice, got {planes}")
+            raise InputError(
+                f"{self} needs its prompts on one axis and merged into one set a slice, got {planes}"
+            )
 
     @property
     def stops(self) -> frozenset[int]:

@@ -64,7 +64,7 @@ class SliceFrame:
         return logits
 
     def _scale_yx(self) -> NDArray[np.float64]:
-        return np.array(self.resized_size, dtype=np.float64) / np.array(self.original_size)
+        return np.asarray(np.divide(self.resized_size, self.original_size), dtype=np.float64)
 
 
 def _scaled_size(size_yx: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def replace_file(
     """
     path = path.resolve()
     check_target(path, overwrite)
-    temporary = path.with_name(f".medicosam-{secrets.token_hex(8)}{suffix}")
+    temporary = temporary_beside(path, suffix)
     try:
         write(temporary)
         _flush(temporary)
@@ -51,12 +51,17 @@ def replace_file(
         check_target(path, overwrite)  # writing took a while: somebody else may have made it meanwhile
         temporary.replace(path)
         _flush_folder(path.parent)
-    except MedicoSamError:
-        raise
+    except MedicoSamError as error:
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
     except Exception as error:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path, suffix: str) -> Path:
+    """A name in the folder of `path` that nobody uses."""
+    return path.with_name(f".medicosam-{secrets.token_hex(8)}{suffix}")
 
 
 def _reason(error: Exception) -> str:

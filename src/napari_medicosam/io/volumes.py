@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.errors import FileError, InputError, MedicoSamError
 from napari_medicosam.io.itk import read_itk, write_itk
 from napari_medicosam.io.nifti import read_nifti, write_nifti
 from napari_medicosam.io.plain import read_picture, write_picture
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FileHeader", "Volume", "VolumeRecord", "read_labels", "read_volume", "suffix_of", "write_labels"]
+__all__ = [
+    "FileHeader",
+    "Volume",
+    "VolumeRecord",
+    "check_writable",
+    "read_labels",
+    "read_volume",
+    "suffix_of",
+    "write_labels",
+]
 
 _TOLERANCE_MM = 1e-3
 _TOLERANCE_VOXELS = 1e-2
@@ -133,6 +143,23 @@ def read_labels(path: str | PathLike[str]) -> Volume:
     return replace(volume, array=values.astype(dtype))
 
 
+def check_writable(
+    path: str | PathLike[str], like: Volume | VolumeRecord, *, overwrite: bool = False
+) -> None:
+    """Raise `FileError` now for what `write_labels` would refuse after hours of work.
+
+    An empty label map is written beside `path` and removed again: that finds a missing folder, an old file, a format
+    that cannot hold this grid, and a place where nothing may be written.
+    """
+    record = like.record if isinstance(like, Volume) else like
+
+    def refuse_to_stay(temporary: Path) -> None:
+        raise _DryRun
+
+    with suppress(_DryRun):
+        _write(Path(path), np.zeros(record.geometry.shape_zyx, np.uint8), record, refuse_to_stay, overwrite)
+
+
 def write_labels(
     path: str | PathLike[str], labels_zyx: ArrayLike, like: Volume | VolumeRecord, *, overwrite: bool = False
 ) -> None:
@@ -152,19 +179,23 @@ def write_labels(
         FileError: for a file that exists, a format that cannot hold this grid or these labels, or a failed write.
     """
     path = Path(path)
-    suffix, file_format = _format_of(path)
-    if file_format.write is None:
-        raise FileError(f"cannot write labels to {path}: {file_format.refusal}")
     record = like.record if isinstance(like, Volume) else like
     labels = _smallest_labels(labels_zyx, record.geometry.shape_zyx)
+    _write(path, labels, record, lambda temporary: _verify(temporary, path, labels, record), overwrite)
+
+
+class _DryRun(MedicoSamError):
+    """Ends a write before the move."""
+
+
+def _write(
+    path: Path, labels: NDArray[Any], record: VolumeRecord, verify: Callable[[Path], None], overwrite: bool
+) -> None:
+    suffix, file_format = _format_of(path)
     write = file_format.write
-    replace_file(
-        path,
-        suffix,
-        write=lambda temporary: write(temporary, labels, record),
-        verify=lambda temporary: _verify(temporary, path, labels, record),
-        overwrite=overwrite,
-    )
+    if write is None:
+        raise FileError(f"cannot write labels to {path}: {file_format.refusal}")
+    replace_file(path, suffix, lambda temporary: write(temporary, labels, record), verify, overwrite=overwrite)
 
 
 def _format_of(path: Path) -> tuple[str, _Format]:

@@ -1,0 +1,56 @@
+"""`medicosam`: the console command. Each subcommand imports what it needs when it runs, so `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from napari_medicosam.cli.console import notes, results
+from napari_medicosam.cli.demo import demo
+from napari_medicosam.cli.embed import embed
+from napari_medicosam.cli.models import models_app
+from napari_medicosam.cli.segment import segment
+from napari_medicosam.errors import MedicoSamError
+
+app = typer.Typer(
+    name="medicosam",
+    help="Segment medical images with SAM models finetuned for medicine; the same engine as the napari plugin.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(segment)
+app.command()(embed)
+app.command()(demo)
+app.add_typer(models_app, name="models")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from napari_medicosam import __version__
+
+        results.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=True)
+    except MedicoSamError as error:
+        notes.print(f"medicosam: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        notes.print("medicosam: stopped")
+        sys.exit(130)

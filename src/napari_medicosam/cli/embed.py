@@ -1,0 +1,53 @@
+"""`medicosam embed`: encode a volume ahead, so that segmenting it later answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_medicosam.cli.console import notes, slice_progress
+from napari_medicosam.cli.job import (
+    AxisOption,
+    DeviceOption,
+    ImageArgument,
+    ModelOption,
+    WindowOption,
+    ZRangeOption,
+    axis_of,
+    open_job,
+)
+
+
+def embed(
+    image: ImageArgument,
+    embeddings: Annotated[Path, typer.Option("--embeddings", help="Folder to keep the embeddings in.")],
+    model: ModelOption = "litemedsam",
+    axis: AxisOption = "0",
+    window: WindowOption = None,
+    z_range: ZRangeOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Encode the slices of IMAGE into a folder that `medicosam segment --embeddings` then reads.
+
+    Slices that are there already are skipped, so it may be stopped and started at any time.
+    """
+    from napari_medicosam.io.volumes import read_volume
+
+    volume = read_volume(image)
+    job = open_job(volume, axis_of(volume, axis), model, window, embeddings, device)
+    indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
+    missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
+    done = 0
+    try:
+        with slice_progress() as progress:
+            for index in progress.track(missing, description="encoding"):
+                job.service.embed(job.stack.plane(index), job.stack.pixels(index))
+                done += 1
+    except KeyboardInterrupt:
+        notes.print(
+            f"stopped after {done} of {len(missing)} slices; they are kept in {embeddings}, run again to go on"
+        )
+        raise
+    notes.print(f"encoded {done} slices, {len(indices) - done} were there already: {embeddings}")

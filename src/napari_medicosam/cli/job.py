@@ -1,0 +1,113 @@
+"""What `segment`, `embed` and `demo` share: an image opened, a model loaded, a store made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_medicosam.core.geometry import SliceStack
+from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_medicosam.cache.store import EmbeddingStore
+    from napari_medicosam.core.intensity import IntensityMapping
+    from napari_medicosam.io.volumes import Volume
+    from napari_medicosam.predict.service import SegmentationService
+    from napari_medicosam.weights.loading import LoadedModel
+
+MEMORY_BYTES = 2 * 1024**3
+"""Embeddings kept in memory while a command runs; about 1000 slices."""
+
+ImageArgument = Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, TIFF, PNG or JPEG; 2D, RGB or 3D.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A name that `medicosam models` lists, or a checkpoint file.")
+]
+AxisOption = Annotated[
+    str, typer.Option("--axis", help="Axis to cut slices along: 0, 1, 2, or axial, coronal, sagittal.")
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        help="Intensities shown to the model: ct-soft-tissue, ct-lung, ct-bone, ct-brain, ct-liver, LOW,HIGH, "
+        "percentile, minmax, identity or auto. One mapping for the whole volume. Default: what the model wants.",
+    ),
+]
+ZRangeOption = Annotated[
+    str | None, typer.Option("--z-range", help="START,STOP: only slices START <= z < STOP along the axis.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """An image ready to be segmented along one axis."""
+
+    image: Volume
+    stack: SliceStack
+    service: SegmentationService
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model in use."""
+        return self.service.model
+
+    @property
+    def mapping(self) -> IntensityMapping:
+        """The intensity mapping in use."""
+        return self.service.mapping
+
+    def z_range(self, text: str | None) -> tuple[int, int] | None:
+        """`START,STOP` checked against the number of slices."""
+        if text is None:
+            return None
+        try:
+            first, last = (int(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"--z-range {text}: wanted two whole numbers START,STOP") from None
+        if not 0 <= first < last <= len(self.stack):
+            raise InputError(f"--z-range {text}: wanted 0 <= START < STOP <= {len(self.stack)}")
+        return first, last
+
+
+def axis_of(image: Volume, axis: str) -> int:
+    """The array axis that `--axis` means for this image."""
+    chosen = image.geometry.axis_of(axis)
+    if image.is_2d and chosen != 0:
+        raise InputError(f"--axis {axis}: a 2D image has one plane only, leave --axis out")
+    return chosen
+
+
+def open_job(
+    image: Volume, axis: int, model_name: str, window: str | None, embeddings: Path | None, device: str | None
+) -> Job:
+    """Load the model, resolve the intensity mapping, open the embedding store."""
+    from napari_medicosam.cli.console import download_progress
+    from napari_medicosam.predict.service import SegmentationService
+    from napari_medicosam.weights.loading import load_weights
+
+    with download_progress(model_name) as progress:
+        model = load_weights(model_name, device, progress)
+    mapping = resolve_intensity(window or model.window, image.array, is_rgb=image.is_rgb)
+    service = SegmentationService(model, mapping, _open_store(image, model, mapping, embeddings))
+    return Job(image, SliceStack(image.array, axis), service)
+
+
+def _open_store(
+    image: Volume, model: LoadedModel, mapping: IntensityMapping, folder: Path | None
+) -> EmbeddingStore:
+    from napari_medicosam.cache.keys import EmbeddingKey
+    from napari_medicosam.cache.memory import MemoryEmbeddingStore
+    from napari_medicosam.cache.store import TieredEmbeddingStore, ZarrEmbeddingStore
+
+    key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
+    memory = MemoryEmbeddingStore(MEMORY_BYTES).bind(key)
+    if folder is None:
+        return memory
+    return TieredEmbeddingStore(memory, ZarrEmbeddingStore(folder, key, image.geometry.shape_zyx))
