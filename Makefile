@@ -37,7 +37,7 @@ demo: .venv/.demo  ## segment the sample scan from one box; results in demo-outp
 
 annotate: .venv/.annotate  ## open napari on the sample scan
 	@sh tools/system_packages.sh $(QT_PACKAGES)
-	$(BIN)/medicosam annotate $(ARGS)
+	$(BIN)/napari src/napari_medicosam/sample_data/ct_abdomen.nii.gz --with napari-medicosam $(ARGS)
 
 test: .venv/.dev  ## run the tests; make test ARGS="-k name"
 	@sh tools/system_packages.sh $(TEST_PACKAGES)

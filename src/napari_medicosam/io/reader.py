@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.errors import InputError
 from napari_medicosam.io.volumes import Volume, read_volume, suffix_of
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ def get_reader(
 def read_layers(path: str | list[str]) -> list[tuple[Any, dict[str, Any], str]]:
     """Read one file as one layer: [(array, keyword arguments, "image" or "labels")].
 
-    2D images give (y, x[, 3]), volumes (z, y, x[, 3]). A file is a label map when its name has label, labels, seg,
+    2D images give (y, x[, 3]), volumes (z, y, x[, 3]). Grey images are shown in the window that `auto` segments them
+    in. A file is a label map when its name has label, labels, seg,
     segmentation or mask as a word of its own ("ct_seg.nii.gz", "liver-mask.png", not "unmasked.nii") *and* it holds
     non-negative integers, one a voxel; it is an image otherwise.
 
@@ -49,6 +53,10 @@ def read_layers(path: str | list[str]) -> list[tuple[Any, dict[str, Any], str]]:
     }
     if layer_type == "image":
         arguments["rgb"] = volume.is_rgb
+        if not volume.is_rgb and array.dtype != "uint8":
+            with suppress(InputError):  # no contrast at all: napari finds limits of its own
+                shown = resolve_intensity("auto", volume.array)
+                arguments["contrast_limits"] = (shown.low, shown.high)
     if volume.header.unit is not None:
         arguments["units"] = (volume.header.unit,) * len(scale)
     return [(array, arguments, layer_type)]

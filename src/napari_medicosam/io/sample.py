@@ -48,8 +48,5 @@ def ct_abdomen() -> SampleScan:
 
 
 def load_ct_demo() -> list[tuple[Any, dict[str, Any], str]]:
-    """npe2 sample data: the abdominal CT as one image layer, shown in the window it is segmented in."""
-    layers = read_layers(str(ct_abdomen().image))
-    for _, arguments, _ in layers:
-        arguments["contrast_limits"] = (-160, 240)
-    return layers
+    """npe2 sample data: the abdominal CT as one image layer."""
+    return read_layers(str(ct_abdomen().image))

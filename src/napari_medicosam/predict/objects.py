@@ -47,7 +47,9 @@ def segment_object(
     found = [anchor for anchor in anchors if not anchor.region.is_empty]
     if not found:
         slices = ", ".join(str(anchor.plane.index) for anchor in anchors)
-        raise InputError(f"{wanted}: the model finds nothing on slice {slices}; give a better point, box or window")
+        raise InputError(
+            f"{wanted}: the model finds nothing on slice {slices}; give a better point, box or window"
+        )
     # An annotated slice where the model finds nothing is no place to pass through either.
     empty = {anchor.plane.index for anchor in anchors if anchor.region.is_empty}
     yield from propagate(service, stack, found, settings, stops=wanted.stops | empty, z_range=z_range)

@@ -115,7 +115,9 @@ class Predictor:
             layouts[len(prompts.points), prompts.box is not None, has_mask, three].append(number)
         answers: dict[int, Prediction] = {}
         with torch.inference_mode():
-            features = self._tensor(embedding.features.astype(np.float32))  # a copy: stored ones are read-only
+            features = self._tensor(
+                embedding.features.astype(np.float32)
+            )  # a copy: stored ones are read-only
             for (*_, three), numbers in layouts.items():
                 same = [questions[number] for number in numbers]
                 found = self._decode(features[None], embedding.original_size, same, three)

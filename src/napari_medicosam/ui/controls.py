@@ -1,0 +1,41 @@
+"""Small things that all our forms are made of."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
+
+from napari_medicosam.errors import MedicoSamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def combo(tip: str) -> QComboBox:
+    """A combo box that long names do not widen."""
+    box = QComboBox()
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return box
+
+
+def button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:
+    """A push button with a tooltip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.setCheckable(checkable)
+    return made
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the user got wrong in here becomes a notification."""
+    try:
+        yield
+    except MedicoSamError as error:
+        show_error(str(error))

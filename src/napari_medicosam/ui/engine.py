@@ -1,0 +1,166 @@
+"""Model, intensity mapping and embedding store, made on the worker thread when a question first needs them.
+
+Torch and zarr are imported there too: opening the widget must not stop the window for seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.ui.torch_import import import_torch
+from napari_medicosam.weights.fetch import status
+from napari_medicosam.weights.registry import find_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.cache.memory import MemoryEmbeddingStore
+    from napari_medicosam.cache.store import EmbeddingStore
+    from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.intensity import IntensityMapping
+    from napari_medicosam.core.results import SegmentRequest, SegmentResult
+    from napari_medicosam.ui.runner import Report
+    from napari_medicosam.weights.loading import LoadedModel
+
+POOL_BYTES = 1 << 30
+"""Memory for embeddings of all viewers together: 500 slices of the light models."""
+
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+class Service(Protocol):
+    """What the session asks of `predict.service.SegmentationService`."""
+
+    def segment(self, request: SegmentRequest) -> SegmentResult:
+        """The mask that the request's prompts stand for."""
+
+    def embed(self, plane: SlicePlane, image_slice: NDArray[Any]) -> Any:
+        """Encode the slice, unless that was done."""
+
+    def is_embedded(self, plane: SlicePlane, image_slice: NDArray[Any]) -> bool:
+        """True when asking about this slice will not have to encode it."""
+
+
+class ServiceSource(Protocol):
+    """What the session asks of `Engine`; tests hand in their own."""
+
+    def service(self, settings: ServiceSettings, report: Report) -> Service:
+        """The service for these settings; called on the worker thread only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceSettings:
+    """What a service is made from.
+
+    Attributes:
+        model: registry name or path of a checkpoint.
+        window: a word of `resolve_intensity`, or LOW,HIGH.
+        volume: (z, y, x) or (z, y, x, 3), told apart by identity.
+        folder: of stored embeddings; None keeps them in memory only.
+    """
+
+    model: str
+    window: str
+    volume: Any
+    folder: Path | None
+
+    @property
+    def is_rgb(self) -> bool:
+        """True for colour."""
+        return bool(self.volume.ndim == 4)
+
+    def is_same(self, other: ServiceSettings | None) -> bool:
+        """True when a service made for the one serves the other."""
+        return (
+            other is not None
+            and (self.model, self.window, self.folder) == (other.model, other.window, other.folder)
+            and self.volume is other.volume
+        )
+
+
+class Engine:
+    """Keeps the model and the service that were asked for last.
+
+    Args:
+        load: `(name_or_path, progress) -> LoadedModel`; None takes `weights.loading.load_weights`.
+    """
+
+    def __init__(self, load: Callable[[str, Callable[..., None]], LoadedModel] | None = None) -> None:
+        self._load = load or _load_weights
+        self._model: tuple[str, LoadedModel] | None = None
+        self._mapping: tuple[ServiceSettings, IntensityMapping] | None = None
+        self._service: tuple[ServiceSettings, Service] | None = None
+
+    def service(self, settings: ServiceSettings, report: Report) -> Service:
+        """The service for these settings, from the last call if they are the same.
+
+        Raises:
+            MedicoSamError: weights that cannot be had or do not fit, a window that is none, an empty volume.
+        """
+        if self._service is not None and settings.is_same(self._service[0]):
+            return self._service[1]
+        import_torch()
+        from napari_medicosam.cache.keys import EmbeddingKey
+        from napari_medicosam.predict.service import SegmentationService
+
+        model = self._load_model(settings.model, report)
+        report(0, 0, "Measuring intensities …")
+        wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
+        mapping = resolve_intensity(wanted, np.asarray(settings.volume), is_rgb=settings.is_rgb)
+        key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
+        service = SegmentationService(model, mapping, _make_store(settings, key))
+        self._service = (settings, service)
+        return service
+
+    def _load_model(self, name: str, report: Report) -> LoadedModel:
+        if self._model is not None and self._model[0] == name:
+            return self._model[1]
+        self._service = self._model = None  # the old model's memory is free before the new one comes
+        report(0, 0, f"Loading {name} …")
+
+        def progress(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.0f}" if total else ""
+            report(done, total or 0, f"Downloading {name}: {done / 1e6:.0f}{of} MB")
+
+        model = self._load(name, progress)
+        self._model = (name, model)
+        return model
+
+
+def is_local(name_or_path: str) -> bool:
+    """True when using this model downloads nothing. Reads no file; `WeightsError` for an unknown name."""
+    if name_or_path.endswith(CHECKPOINT_SUFFIXES):
+        return True
+    return status(find_entry(name_or_path)) not in ("remote", "ask")
+
+
+def _load_weights(name: str, progress: Callable[..., None]) -> LoadedModel:
+    from napari_medicosam.weights.loading import load_weights
+
+    return load_weights(name, progress=progress)
+
+
+def _make_store(settings: ServiceSettings, key: Any) -> EmbeddingStore:
+    memory = _shared_pool().bind(key)
+    if settings.folder is None:
+        return memory
+    from napari_medicosam.cache.store import TieredEmbeddingStore, ZarrEmbeddingStore
+
+    z, y, x = settings.volume.shape[:3]
+    return TieredEmbeddingStore(memory, ZarrEmbeddingStore(settings.folder, key, (z, y, x)))
+
+
+@cache
+def _shared_pool() -> MemoryEmbeddingStore:
+    """The one thing that all viewers share; entries are found by content, so none can meet another's."""
+    from napari_medicosam.cache.memory import MemoryEmbeddingStore
+
+    return MemoryEmbeddingStore(POOL_BYTES)

@@ -1,0 +1,64 @@
+"""Texts of the form: which models and windows there are, and what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_medicosam.core.intensity import WINDOW_PRESETS
+from napari_medicosam.weights.fetch import status
+from napari_medicosam.weights.registry import load_registry
+
+if TYPE_CHECKING:
+    from napari_medicosam.ui.session import AnnotationSession
+    from napari_medicosam.weights.registry import Entry
+
+_ORIGINS = {"bundled": "bundled", "cached": "downloaded", "package": "installed", "ask": "needs a file"}
+
+WINDOW_HELP = {
+    "auto": "what the model was trained with; soft tissue for CT",
+    "percentile": "0.5 % to 99.5 % of the volume's intensities",
+    "minmax": "darkest to brightest voxel",
+    **{
+        name: f"width {width:g}, level {level:g} HU: {level - width / 2:g} to {level + width / 2:g}"
+        for name, (width, level) in WINDOW_PRESETS.items()
+    },
+}
+
+
+def model_choices() -> list[tuple[str, str, str]]:
+    """(name, text, help) of every interactive model for people; random weights for tests are left out."""
+    entries = [
+        entry
+        for entry in load_registry().entries
+        if entry.role == "interactive" and entry.spec is not None and entry.source.kind != "seeded"
+    ]
+    return [(entry.name, f"{entry.name}  ({_origin(entry)})", _help(entry)) for entry in entries]
+
+
+def _origin(entry: Entry) -> str:
+    origin = status(entry)
+    if origin == "remote":
+        size = f" {entry.size_bytes / 1e6:.0f} MB" if entry.size_bytes else ""
+        return f"download{size}"
+    return _ORIGINS.get(origin, origin)
+
+
+def _help(entry: Entry) -> str:
+    return f"{entry.title}\nTrained on: {entry.trained_on}\nLicence: {entry.licence}"
+
+
+def next_step(session: AnnotationSession) -> str:
+    """One sentence: what the user can do now."""
+    if session.image is None:
+        return "Open a scan (File > Open), or try File > Open Sample > MedicoSAM."
+    if session.is_busy:
+        return "Working … you can go on meanwhile."
+    prompts, tool = session.prompts, session.tool
+    if not prompts.planes:
+        return {
+            "point+": "Click on the object in the image.",
+            "point-": "Click on something that is not the object.",
+            "box": "Drag a box around the object in the image.",
+        }.get(tool, "Choose Box and drag around the object, or Point + and click on it.")
+    correct = "Correct with Point + and Point −"
+    return f"{correct}, or Propagate." if session.is_3d else f"{correct}, or begin a New object."

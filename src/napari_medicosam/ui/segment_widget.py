@@ -1,0 +1,238 @@
+"""The dock widget `Segment`: one image, one model, points and boxes, propagation, save. Only calls its session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medicosam.ui.controls import button, combo, told
+from napari_medicosam.ui.model_choices import WINDOW_HELP, model_choices, next_step
+from napari_medicosam.ui.propagation_box import PropagationBox
+
+if TYPE_CHECKING:
+    from napari_medicosam.ui.session import AnnotationSession
+
+_OTHER_FILE = "From file …"
+_TOOLS = {
+    "point+": ("Point +", "Click on the object (T toggles + and −)"),
+    "point-": ("Point −", "Click on what is not the object (T toggles + and −)"),
+    "box": ("Box", "Drag a box around the object; a slice has one box an object"),
+}
+_CHECKPOINTS = "Checkpoints (*.pth *.pt *.safetensors)"
+_LABEL_FILES = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
+
+
+class SegmentWidget(QWidget):
+    """Everything needed to segment a scan by hand.
+
+    Args:
+        session: does the work; the widget shows its state and calls its methods, nothing else.
+    """
+
+    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._build_ui()
+        self._connect()
+        self._refresh_images()
+        self._refresh_state()
+
+    def _build_ui(self) -> None:
+        self._image = combo("The image or volume to segment")
+        self._model = combo("The model; large ones are downloaded when first used")
+        for name, text, tip in model_choices():
+            self._model.addItem(text, name)
+            self._model.setItemData(self._model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._model.addItem(_OTHER_FILE, "")
+        self._window = combo("How intensities are shown to the model: choose one, or type LOW,HIGH and Enter")
+        self._window.setEditable(True)
+        self._window.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        for name, tip in WINDOW_HELP.items():
+            self._window.addItem(name)
+            self._window.setItemData(self._window.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        for text, box in (("Image", self._image), ("Model", self._model), ("Window", self._window)):
+            form.addRow(text, box)
+
+        self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
+        self._new_object = button("New object", "Finish this object and begin another one")
+        self._undo = button("Undo", "Take back the last prompt or propagation, with its masks")
+        self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
+        buttons = QGridLayout()
+        for column, tool in enumerate(self._tools.values()):
+            buttons.addWidget(tool, 0, column)
+        for column, other in enumerate((self._new_object, self._undo, self._clear)):
+            buttons.addWidget(other, 1, column)
+        self._object = QLabel()
+        self._propagation = PropagationBox(session=self._session)
+
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setMaximumHeight(8)
+        self._cancel = button("Cancel", "Stop what is running; slices that are done stay")
+        self._status = QLabel()
+        self._status.setWordWrap(True)
+        self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
+        running = QHBoxLayout()
+        running.addWidget(self._bar, stretch=1)
+        running.addWidget(self._cancel)
+        self._save = button("Save labels …", "Write the labels with the geometry of the image")
+
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self._object)
+        layout.addLayout(buttons)
+        layout.addWidget(self._propagation)
+        layout.addWidget(self._status)
+        layout.addLayout(running)
+        layout.addWidget(self._save)
+        layout.addStretch(1)
+
+    def _connect(self) -> None:
+        self._image.activated.connect(self._on_image_activated)
+        self._model.activated.connect(self._on_model_activated)
+        self._window.activated.connect(self._on_window_chosen)
+        edit: Any = self._window.lineEdit()
+        edit.editingFinished.connect(self._on_window_chosen)
+        for name, tool in self._tools.items():
+            tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
+        self._new_object.clicked.connect(self._on_new_object_clicked)
+        self._undo.clicked.connect(self._on_undo_clicked)
+        self._clear.clicked.connect(self._on_clear_clicked)
+        self._cancel.clicked.connect(self._session.cancel)
+        self._save.clicked.connect(self._on_save_clicked)
+        events = self._session.events
+        events.changed.connect(self._on_session_changed)
+        events.tool_changed.connect(self._refresh_state)
+        events.busy_changed.connect(self._on_busy_changed)
+        events.progress.connect(self._on_progress)
+        events.error.connect(self._on_session_error)
+        events.saved.connect(self._on_saved)
+
+    # ------------------------------------------------------------------ from the session
+
+    def _on_session_changed(self) -> None:
+        self._refresh_images()
+        self._refresh_state()
+
+    def _on_busy_changed(self, is_busy: bool) -> None:
+        if is_busy:
+            self._bar.setRange(0, 0)
+        self._refresh_state()
+
+    def _on_progress(self, done: int, total: int, text: str) -> None:
+        self._bar.setRange(0, total)
+        self._bar.setValue(done)
+        self._status.setText(text)
+
+    def _on_session_error(self, message: str) -> None:
+        self._status.setText(message)
+
+    def _on_saved(self, path: str) -> None:
+        show_info(f"Labels saved: {path}")
+
+    def _refresh_images(self) -> None:
+        """The combo follows the layer list; the first image that can be segmented is taken by itself."""
+        images = [layer for layer in self._session.viewer.layers if isinstance(layer, Image)]
+        known = [(self._image.itemText(i), self._image.itemData(i)) for i in range(self._image.count())]
+        if known != [(layer.name, layer) for layer in images]:
+            self._image.clear()
+            for layer in images:
+                self._image.addItem(layer.name, layer)
+                layer.events.name.connect(self._on_session_changed)
+        if self._session.image is None:
+            first = next((layer for layer in images if layer.ndim in (2, 3)), None)
+            if first is not None:
+                self._choose_image(first)
+        self._image.setCurrentIndex(self._image.findData(self._session.image))
+
+    def _refresh_state(self) -> None:
+        session = self._session
+        has_image, has_prompts = session.image is not None, bool(session.prompts.planes)
+        for name, tool in self._tools.items():
+            tool.setEnabled(has_image)
+            tool.setChecked(session.tool == name)
+        self._new_object.setEnabled(has_prompts)
+        self._clear.setEnabled(has_prompts)
+        self._undo.setEnabled(session.can_undo)
+        self._save.setEnabled(session.has_labels)
+        self._propagation.refresh()
+        self._bar.setVisible(session.is_busy)
+        self._cancel.setVisible(session.is_busy)
+        names = {known.object_id: known.name for known in session.objects}
+        self._object.setText(f"Object: <b>{names[session.object_id]}</b>" if names else "")
+        self._status.setText(next_step(session))
+
+    # ------------------------------------------------------------------ to the session
+
+    def _choose_image(self, layer: Any) -> None:
+        with told():
+            self._session.set_image(layer)
+            self._session.prepare()
+
+    def _on_image_activated(self, index: int) -> None:
+        self._choose_image(self._image.itemData(index))
+        self._refresh_images()
+
+    def _on_model_activated(self, index: int) -> None:
+        name = self._model.itemData(index)
+        if not name:
+            name, _ = QFileDialog.getOpenFileName(self, "Weights of a model", "", _CHECKPOINTS)
+            if name and self._model.findData(name) < 0:
+                self._model.insertItem(index, Path(name).name, name)
+        if name:
+            with told():
+                self._session.set_model(name)
+                self._session.prepare()
+        self._model.setCurrentIndex(self._model.findData(self._session.model))
+
+    def _on_window_chosen(self) -> None:
+        text = self._window.currentText().strip()
+        if text != self._session.window:
+            with told():
+                self._session.set_window(text)
+                self._session.prepare()
+        self._window.setEditText(self._session.window)
+
+    def _on_tool_clicked(self, name: Any, checked: bool) -> None:
+        with told():
+            self._session.tool = name if checked else ""
+        self._refresh_state()
+
+    def _on_new_object_clicked(self) -> None:
+        with told():
+            self._session.new_object()
+
+    def _on_undo_clicked(self) -> None:
+        with told():
+            self._session.undo()
+
+    def _on_clear_clicked(self) -> None:
+        with told():
+            self._session.clear_prompts()
+
+    def _on_save_clicked(self) -> None:
+        image = self._session.image
+        name = f"{image.name}_labels.nii.gz" if image is not None else "labels.nii.gz"
+        # The dialog asks before an existing file is replaced.
+        path, _ = QFileDialog.getSaveFileName(self, "Save labels", name, _LABEL_FILES)
+        if path:
+            with told():
+                self._session.save_labels(path)

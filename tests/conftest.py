@@ -1,0 +1,52 @@
+"""No test reaches the network, a user's cache or a user's settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):  # a socket file
+        return True
+    if address[0] in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("connect", "connect_ex", "sendto"):
+        original = getattr(socket.socket, name)
+
+        def guarded(self: socket.socket, *args: Any, original: Any = original) -> Any:
+            if not _is_local(args[-1]):
+                raise OSError(f"a test tried to reach {args[-1]}: only loopback is allowed")
+            return original(self, *args)
+
+        monkeypatch.setattr(socket.socket, name, guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all tests: Qt remembers where its icons lie."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            patch.setenv(name, home)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("NAPARI_MEDICOSAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("NAPARI_MEDICOSAM_OFFLINE", raising=False)

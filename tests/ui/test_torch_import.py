@@ -1,0 +1,49 @@
+"""Torch can be imported beside an OpenGL driver that has loaded its own LLVM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from napari_medicosam.ui import torch_import
+
+
+def test_torch_after_opengl_in_a_fresh_process():
+    code = """
+import ctypes.util, ctypes, os
+for name in ("libLLVM-15.so.1", "libLLVM.so.1", ctypes.util.find_library("LLVM") or ""):
+    try:
+        if name:
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+            break
+    except OSError:
+        pass
+from napari_medicosam.ui.torch_import import import_torch
+import_torch()
+import torch
+print("alive", float(torch.ones(2).sum()))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert "alive 2.0" in answer.stdout
+
+
+def test_flags_are_put_back(monkeypatch):
+    if not hasattr(os, "RTLD_DEEPBIND"):
+        return
+    before, seen = sys.getdlopenflags(), []
+
+    def fake_import(name):
+        seen.append((name, sys.getdlopenflags()))
+        if name.startswith("triton"):
+            raise ImportError(name)
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(torch_import, "_driver_has_loaded_llvm", lambda: True)
+    monkeypatch.setattr(torch_import, "import_module", fake_import)
+    torch_import.import_torch()
+    assert seen == [("triton._C.libtriton", before | os.RTLD_DEEPBIND), ("torch", before)]
+    assert sys.getdlopenflags() == before
