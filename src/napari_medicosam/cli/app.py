@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -29,9 +30,7 @@ app.add_typer(models_app, name="models")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from napari_medicosam import __version__
-
-        results.print(__version__)
+        results.print(metadata.version("napari-medicosam"))
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -240,10 +241,8 @@ def _check_targets(image: Path, output: Path, report: Path | None, overwrite: bo
 def _write_report(
     path: Path, job: Job, settings: PropagationSettings | None, entries: Sequence[dict[str, Any]]
 ) -> None:
-    from napari_medicosam import __version__
-
     content = {
-        "version": __version__,
+        "version": version("napari-medicosam"),
         "model": job.model.name,
         "weights_sha256": job.model.weights_sha256,
         "intensity": job.mapping.as_record(),

@@ -7,10 +7,10 @@ reoriented. World coordinates are RAS millimetres, the NIfTI convention; LPS exi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from napari_medicosam.errors import InputError
 
@@ -192,8 +192,10 @@ class Geometry:
         """For each array axis (z, y, x) the world axis (0 R, 1 A, 2 S) it runs along, each used once."""
         directions = self.affine_ras[:3, :3] / np.linalg.norm(self.affine_ras[:3, :3], axis=0)
         # Matched as a whole: in a 45 degree oblique scan two array axes may prefer the same world axis.
-        _, world_of_xyz = linear_sum_assignment(-np.abs(directions.T))
-        return [int(w) for w in world_of_xyz[::-1]]
+        world_of_xyz = max(
+            permutations(range(3)), key=lambda order: float(np.abs(directions[list(order), range(3)]).sum())
+        )
+        return list(world_of_xyz[::-1])
 
     def equals(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """True when both grids have one shape and no corner voxel differs by more than `tolerance_mm`."""

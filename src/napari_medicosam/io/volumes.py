@@ -154,9 +154,9 @@ def check_writable(
     record = like.record if isinstance(like, Volume) else like
 
     def refuse_to_stay(temporary: Path) -> None:
-        raise _DryRun
+        raise _DryRunError
 
-    with suppress(_DryRun):
+    with suppress(_DryRunError):
         _write(Path(path), np.zeros(record.geometry.shape_zyx, np.uint8), record, refuse_to_stay, overwrite)
 
 
@@ -184,7 +184,7 @@ def write_labels(
     _write(path, labels, record, lambda temporary: _verify(temporary, path, labels, record), overwrite)
 
 
-class _DryRun(MedicoSamError):
+class _DryRunError(MedicoSamError):
     """Ends a write before the move."""
 
 
@@ -195,7 +195,9 @@ def _write(
     write = file_format.write
     if write is None:
         raise FileError(f"cannot write labels to {path}: {file_format.refusal}")
-    replace_file(path, suffix, lambda temporary: write(temporary, labels, record), verify, overwrite=overwrite)
+    replace_file(
+        path, suffix, lambda temporary: write(temporary, labels, record), verify, overwrite=overwrite
+    )
 
 
 def _format_of(path: Path) -> tuple[str, _Format]:

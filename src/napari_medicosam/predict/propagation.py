@@ -35,11 +35,13 @@ class PropagationSettings:
         iou_threshold: outside the annotated range, stop when IoU(previous, new) falls below it; 0 never stops
             before the mask is empty.
         box_extension: growth of the box on its way, >= 1 pixels a side, < 1 a fraction of the side.
+
+    The defaults were chosen by measurement with the bundled weights (docs/tuning.md).
     """
 
-    mode: PromptMode = field(default_factory=lambda: PromptMode(box=True, mask=True))
-    iou_threshold: float = 0.8
-    box_extension: float = 0.025
+    mode: PromptMode = field(default_factory=lambda: PromptMode(box=True))
+    iou_threshold: float = 0.5
+    box_extension: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.iou_threshold <= 1:
@@ -48,7 +50,9 @@ class PropagationSettings:
             raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
 
 
-REFERENCE_SETTINGS = PropagationSettings()
+REFERENCE_SETTINGS = PropagationSettings(
+    PromptMode(box=True, mask=True), iou_threshold=0.8, box_extension=0.025
+)
 """What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025."""
 
 
@@ -56,7 +60,7 @@ def propagate(
     service: SegmentationService,
     stack: SliceStack,
     anchors: Sequence[SegmentResult],
-    settings: PropagationSettings = REFERENCE_SETTINGS,
+    settings: PropagationSettings,
     *,
     stops: AbstractSet[int] = frozenset(),
     z_range: tuple[int, int] | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 from napari_medicosam.core.results import Region, frozen_array
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.object_prompts import ObjectPrompts
+from napari_medicosam.ui.volume_prompts import VolumePrompts
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
@@ -42,7 +42,7 @@ class Edit:
     """
 
     object_id: int
-    prompts_before: ObjectPrompts
+    prompts_before: VolumePrompts
     kind: str = ""
     masks_before: dict[SlicePlane, tuple[Region, NDArray[np.bool_]]] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ class Annotation:
     labels: Labels | None = None
     object_id: int = 1
     names: dict[int, str] = field(default_factory=lambda: {1: "object 1"})
-    prompts: dict[int, ObjectPrompts] = field(default_factory=dict)
+    prompts: dict[int, VolumePrompts] = field(default_factory=dict)
     answers: dict[tuple[int, SlicePlane], Answer] = field(default_factory=dict)
     touched: dict[int, set[SlicePlane]] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Annotation:
         return int(z), int(y), int(x)
 
     @property
-    def current(self) -> ObjectPrompts:
+    def current(self) -> VolumePrompts:
         """Prompts of the current object."""
-        return self.prompts.get(self.object_id, ObjectPrompts())
+        return self.prompts.get(self.object_id, VolumePrompts())
 
     @property
     def layers(self) -> list[Any]:
@@ -91,7 +91,7 @@ class Annotation:
     def objects(self) -> tuple[ObjectInfo, ...]:
         """All objects, by id."""
         return tuple(
-            ObjectInfo(object_id, name, len(self.prompts.get(object_id, ObjectPrompts()).planes))
+            ObjectInfo(object_id, name, len(self.prompts.get(object_id, VolumePrompts()).planes))
             for object_id, name in sorted(self.names.items())
         )
 

@@ -39,26 +39,26 @@ class _CloseWatcher(QObject):
             session.close()
 
 
-def session_of(viewer: napari.viewer.Viewer) -> AnnotationSession:
+def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
     """The session of a viewer, made on first use and closed with its window."""
     viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
-    session = _SESSIONS.get(viewer)
-    if session is None:
-        session = AnnotationSession(viewer)
-        adopt(session)
-    return session
+    known = _SESSIONS.get(viewer)
+    if known is None:
+        known = AnnotationSession(viewer)
+        adopt(known)
+    return known
 
 
-def adopt(session: AnnotationSession) -> None:
+def adopt(made: AnnotationSession) -> None:
     """Make a session, with a runner or engine of the caller's own, the one of its viewer."""
-    if session.viewer in _SESSIONS:
+    if made.viewer in _SESSIONS:
         raise ValueError("this viewer has a session already")
-    _SESSIONS[session.viewer] = session
-    _CloseWatcher(session.viewer.window._qt_window, session)
+    _SESSIONS[made.viewer] = made
+    _CloseWatcher(made.viewer.window._qt_window, made)
 
 
 class SegmentDock(SegmentWidget):
     """The dock widget `Segment`, as napari makes it: it gives its viewer only to classes."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(session=session_of(napari_viewer))
+        super().__init__(session=session(napari_viewer))

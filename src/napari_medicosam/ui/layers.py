@@ -15,7 +15,7 @@ from napari.layers import Labels, Points, Shapes
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui.object_prompts import ObjectPrompts, VolumeBox, VolumePoint
+from napari_medicosam.ui.volume_prompts import VolumeBox, VolumePoint, VolumePrompts
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -103,7 +103,7 @@ def next_point_is_positive(layer: Points) -> bool:
     return bool(layer.feature_defaults["label"].iloc[0] == POSITIVE)
 
 
-def read_prompts(points: Points, boxes: Shapes) -> ObjectPrompts:
+def read_prompts(points: Points, boxes: Shapes) -> VolumePrompts:
     """All prompts in the two layers, in the order they were made."""
     positions = [(0.0,) * (3 - points.ndim) + tuple(float(v) for v in row) for row in points.data]
     clicks = tuple(
@@ -116,10 +116,10 @@ def read_prompts(points: Points, boxes: Shapes) -> ObjectPrompts:
         _read_box(vertices, int(axis))
         for vertices, axis in zip(boxes.data, boxes.features["axis"], strict=True)
     )
-    return ObjectPrompts(clicks, drawn)
+    return VolumePrompts(clicks, drawn)
 
 
-def write_prompts(points: Points, boxes: Shapes, prompts: ObjectPrompts) -> None:
+def write_prompts(points: Points, boxes: Shapes, prompts: VolumePrompts) -> None:
     """Replace what the two layers hold."""
     positive, axis = next_point_is_positive(points), int(points.feature_defaults["axis"].iloc[0])
     points.selected_data = set()

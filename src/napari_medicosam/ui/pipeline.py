@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from napari_medicosam.predict.propagation import PropagationSettings
     from napari_medicosam.ui.annotation import Annotation, Edit
     from napari_medicosam.ui.engine import ServiceSettings
-    from napari_medicosam.ui.object_prompts import ObjectPrompts
     from napari_medicosam.ui.prompt_layers import PromptLayers
     from napari_medicosam.ui.runner import Runner
     from napari_medicosam.ui.tasks import Worker
+    from napari_medicosam.ui.volume_prompts import VolumePrompts
 
 _logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Pipeline:
 
     # ------------------------------------------------------------------ out
 
-    def request(self, plane: SlicePlane, before: ObjectPrompts | None = None) -> SegmentRequest:
+    def request(self, plane: SlicePlane, before: VolumePrompts | None = None) -> SegmentRequest:
         """All that the model needs to know about the current object on a slice, frozen.
 
         Args:
@@ -109,7 +109,7 @@ class Pipeline:
             np.asarray(plane.cut(annotation.volume)), prompts, logits, annotation.object_id, self._generation
         )
 
-    def change_prompts(self, prompts: ObjectPrompts) -> None:
+    def change_prompts(self, prompts: VolumePrompts) -> None:
         """Ask about the slices whose prompts changed, and only about these."""
         annotation = self._wanted()
         before = annotation.current

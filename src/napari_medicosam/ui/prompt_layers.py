@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.layers import Tool
-    from napari_medicosam.ui.object_prompts import ObjectPrompts
+    from napari_medicosam.ui.volume_prompts import VolumePrompts
 
 _FINISHED = ("added", "changed", "removed")
 """Actions of napari's data events after the fact; each is announced by an `-ing` one."""
@@ -25,7 +25,7 @@ class PromptLayers:
     """Keeps the layers of one annotation in step with it.
 
     Events:
-        prompts_changed(ObjectPrompts): a user moved, added or removed prompts; as read, not cleaned.
+        prompts_changed(VolumePrompts): a user moved, added or removed prompts; as read, not cleaned.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
@@ -72,7 +72,7 @@ class PromptLayers:
         self._on_dims_order()
         self.write(annotation.current)
 
-    def write(self, prompts: ObjectPrompts) -> None:
+    def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""
         annotation = self.wanted()
         if annotation.points is None or annotation.boxes is None:

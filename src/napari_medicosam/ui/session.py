@@ -1,6 +1,6 @@
 """The annotation of one viewer: what widgets, scripts and tests call. Two viewers, two sessions.
 
-A click becomes a mask in one hop: prompt layer -> `ObjectPrompts` -> frozen `SegmentRequest` -> worker ->
+A click becomes a mask in one hop: prompt layer -> `VolumePrompts` -> frozen `SegmentRequest` -> worker ->
 `SegmentResult` -> labels layer. Nothing on the worker reads a layer; no torch, disk or hash is on the GUI thread.
 """
 
@@ -21,11 +21,11 @@ from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation, ObjectInfo
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
-from napari_medicosam.ui.object_prompts import ObjectPrompts, VolumeBox, VolumePoint
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
 from napari_medicosam.ui.tasks import Worker, save_labels
+from napari_medicosam.ui.volume_prompts import VolumeBox, VolumePoint, VolumePrompts
 from napari_medicosam.weights.registry import load_registry
 
 if TYPE_CHECKING:
@@ -174,9 +174,9 @@ class AnnotationSession:
         return self._wanted().object_id
 
     @property
-    def prompts(self) -> ObjectPrompts:
+    def prompts(self) -> VolumePrompts:
         """Prompts of the current object."""
-        return ObjectPrompts() if self._annotation is None else self._annotation.current
+        return VolumePrompts() if self._annotation is None else self._annotation.current
 
     def new_object(self, name: str | None = None) -> int:
         """Begin another object and return its id. A current object that is still empty is taken for it."""
@@ -211,7 +211,7 @@ class AnnotationSession:
         """
         z, y, x = (0.0,) * (3 - len(position_zyx)) + tuple(float(v) for v in position_zyx)
         point = VolumePoint((z, y, x), positive, self._layers.axis())
-        self._add(ObjectPrompts((*self.prompts.points, point), self.prompts.boxes))
+        self._add(VolumePrompts((*self.prompts.points, point), self.prompts.boxes))
 
     def add_box(self, slice_index: int, box: tuple[float, float, float, float]) -> None:
         """Draw a half-open box (y0, x0, y1, x1) on a slice, instead of one that is there.
@@ -221,7 +221,7 @@ class AnnotationSession:
         """
         y0, x0, y1, x1 = (float(v) for v in box)
         drawn = VolumeBox(self._layers.axis(), int(slice_index), (y0, x0, y1, x1))
-        self._add(ObjectPrompts(self.prompts.points, (*self.prompts.boxes, drawn)))
+        self._add(VolumePrompts(self.prompts.points, (*self.prompts.boxes, drawn)))
 
     def clear_prompts(self, *, everywhere: bool = False) -> None:
         """Remove prompts and mask of the current object from the visible slice, or from all slices."""
@@ -309,7 +309,7 @@ class AnnotationSession:
     def _settings(self) -> ServiceSettings:
         return ServiceSettings(self.model, self.window, self._wanted().volume, self.embeddings_folder)
 
-    def _add(self, prompts: ObjectPrompts) -> None:
+    def _add(self, prompts: VolumePrompts) -> None:
         """Prompts from a script: what is wrong with them is the caller's to know."""
         cleaned, complaints = prompts.cleaned(self._wanted().shape_zyx)
         if complaints:
@@ -318,7 +318,7 @@ class AnnotationSession:
         self._pipeline.change_prompts(cleaned)
         self._layers.write(cleaned)
 
-    def _on_prompts_changed(self, read: ObjectPrompts) -> None:
+    def _on_prompts_changed(self, read: VolumePrompts) -> None:
         """Prompts from the layers: what is wrong with them is said and removed."""
         annotation = self._wanted()
         prompts, complaints = read.cleaned(annotation.shape_zyx)

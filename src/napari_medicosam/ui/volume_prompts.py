@@ -38,7 +38,7 @@ class VolumeBox:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectPrompts:
+class VolumePrompts:
     """Points and boxes of one object, in the order they were made; at most one box a slice once cleaned."""
 
     points: tuple[VolumePoint, ...] = ()
@@ -56,15 +56,15 @@ class ObjectPrompts:
         boxes = self._boxes_on(plane)
         return PromptSet(plane, points, BoxPrompt(*boxes[-1].bounds) if boxes else None)
 
-    def without(self, plane: SlicePlane) -> ObjectPrompts:
+    def without(self, plane: SlicePlane) -> VolumePrompts:
         """All but the prompts on one slice."""
         points, boxes = self._points_on(plane), self._boxes_on(plane)
-        return ObjectPrompts(
+        return VolumePrompts(
             tuple(point for point in self.points if point not in points),
             tuple(box for box in self.boxes if box not in boxes),
         )
 
-    def changed_planes(self, other: ObjectPrompts) -> list[SlicePlane]:
+    def changed_planes(self, other: VolumePrompts) -> list[SlicePlane]:
         """The slices whose prompts differ between the two, in order."""
         planes = sorted(self.planes | other.planes, key=lambda plane: (plane.axis, plane.index))
         return [
@@ -74,14 +74,14 @@ class ObjectPrompts:
             or self._boxes_on(plane) != other._boxes_on(plane)
         ]
 
-    def grew_from(self, before: ObjectPrompts, plane: SlicePlane) -> bool:
+    def grew_from(self, before: VolumePrompts, plane: SlicePlane) -> bool:
         """True when nothing on the slice was moved or removed since `before`, only added."""
         points, boxes = before._points_on(plane), before._boxes_on(plane)
         return (
             points == self._points_on(plane)[: len(points)] and boxes == self._boxes_on(plane)[: len(boxes)]
         )
 
-    def cleaned(self, shape_zyx: tuple[int, int, int]) -> tuple[ObjectPrompts, list[str]]:
+    def cleaned(self, shape_zyx: tuple[int, int, int]) -> tuple[VolumePrompts, list[str]]:
         """What of it can be used in a volume of this shape, and what to tell the user about the rest.
 
         Points and boxes outside are dropped, boxes are clipped, of two boxes on a slice the newer stays.
@@ -101,7 +101,7 @@ class ObjectPrompts:
                 continue
             boxes.pop((box.axis, box.index), None)
             boxes[box.axis, box.index] = clipped
-        return ObjectPrompts(points, tuple(boxes.values())), complaints
+        return VolumePrompts(points, tuple(boxes.values())), complaints
 
     def _points_on(self, plane: SlicePlane) -> tuple[VolumePoint, ...]:
         return tuple(p for p in self.points if (p.axis, p.index) == (plane.axis, plane.index))
