@@ -85,7 +85,8 @@ def _picture(
     from napari_medicosam.cli.overlay import Tile, save_overlay
 
     occupied = np.flatnonzero(mask.any(axis=(1, 2)))
-    chosen = {int(i) for i in np.linspace(occupied[0], occupied[-1], 5).round()} | {scan.slice_index}
+    chosen = np.linspace(occupied[0], occupied[-1], 6).round().astype(int)
+    chosen[np.abs(chosen - scan.slice_index).argmin()] = scan.slice_index
     tiles = [
         Tile(
             pixels=job.mapping.to_uint8(job.stack.pixels(index)),
@@ -94,6 +95,6 @@ def _picture(
             caption=f"slice {index}, Dice {dice(mask[index], truth[index]):.3f}",
             box=BoxPrompt(*scan.box) if index == scan.slice_index else None,
         )
-        for index in sorted(chosen)
+        for index in np.unique(chosen).tolist()
     ]
     save_overlay(path, tiles, job.image.geometry)
