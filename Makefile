@@ -36,6 +36,7 @@ demo: .venv/.demo  ## segment the sample scan from one box; results in demo-outp
 	$(BIN)/medicosam demo $(ARGS)
 
 annotate: .venv/.annotate  ## open napari on the sample scan
+	@$(if $(NEEDS_SCREEN),echo "make annotate opens a window, but there is no display here (DISPLAY is not set)" >&2; exit 1)
 	@sh tools/system_packages.sh $(QT_PACKAGES)
 	$(BIN)/napari src/napari_medicosam/sample_data/ct_abdomen.nii.gz --with napari-medicosam $(ARGS)
 

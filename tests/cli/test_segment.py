@@ -88,6 +88,24 @@ def test_many_objects_from_a_file_and_masks_beside_it(medicosam, scan, tmp_path)
     assert set(np.unique(labels)) == {0, 2, 3}
 
 
+@pytest.mark.parametrize(
+    "points",
+    [
+        '[[6, 20, 25, "+"], [6, 3, 4, "-"]]',
+        '["6,20,25,+", "6,3,4,-"]',
+        "[[6, 20, 25, true], [6, 3, 4, false]]",
+        "[[6, 20, 25, 1], [6, 3, 4, 0]]",
+        '[[6, 20, 25], [6, 3, 4, "-"]]',
+    ],
+)
+def test_points_in_a_file_may_be_written_as_people_do(medicosam, scan, tmp_path, points):
+    prompts, out, plain = tmp_path / "prompts.json", tmp_path / "labels.nii.gz", tmp_path / "plain.nii.gz"
+    prompts.write_text(f'[{{"points": {points}}}]')
+    medicosam("segment", scan, "-o", out, *TINY, "--prompts", prompts)
+    medicosam("segment", scan, "-o", plain, *TINY, "--point", "6,20,25,+", "--point", "6,3,4,-")
+    assert np.array_equal(np.asanyarray(nib.load(out).dataobj), np.asanyarray(nib.load(plain).dataobj))
+
+
 @pytest.mark.parametrize("kind", ["grey", "rgb"])
 def test_2d_images_leave_out_z(medicosam, tmp_path, kind):
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class ObjectRecord(BaseModel):
-    """One object of a prompts file."""
+    """One object of a prompts file. Points and boxes are lists, or text as `--point` and `--box` take it."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: int | None = None
     name: str = ""
-    points: list[list[float | str]] = []
-    boxes: list[list[float]] = []
+    points: list[str | list[bool | float | str]] = []
+    boxes: list[str | list[float]] = []
     mask: str | None = None
     mask_label: int | None = None
 
@@ -42,6 +42,9 @@ class PromptsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     objects: list[ObjectRecord]
+
+
+_SIGNS: dict[Any, bool] = {"+": True, "-": False, 1: True, 0: False}
 
 
 @dataclass(slots=True)
@@ -58,23 +61,27 @@ class PromptCollector:
         self._image, self._axis = image, axis
         self._slices: dict[int, _Slice] = defaultdict(_Slice)
 
-    def add_point(self, fields: Sequence[float | str], where: str) -> None:
-        """A point Z,Y,X,+|- in voxels; a 2D image leaves out Z; without a sign it is positive."""
-        values = list(fields)
-        positive = True
-        if values and values[-1] in ("+", "-"):
-            positive = values.pop() == "+"
+    def add_point(self, fields: str | Sequence[float | str], where: str) -> None:
+        """A point Z,Y,X,+|- in voxels; a 2D image leaves out Z; without a sign it is positive.
+
+        In a list, true and 1 also stand for +, false and 0 for -.
+        """
+        values = _fields(fields)
+        count = 2 if self._image.is_2d else 3
         wanted = "Y,X,+ or Y,X,-" if self._image.is_2d else "Z,Y,X,+ or Z,Y,X,-"
-        position = self._numbers(values, 2 if self._image.is_2d else 3, where, wanted)
+        positive = True
+        if len(values) == count + 1 and values[-1] in _SIGNS:
+            positive = _SIGNS[values.pop()]
+        position = self._numbers(values, count, where, wanted)
         if self._image.is_2d:
             position = [0.0, *position]
         index = round(position.pop(self._axis))
         self._slice(index, where).points.append(PointPrompt((position[0], position[1]), positive))
 
-    def add_box(self, fields: Sequence[float | str], where: str) -> None:
+    def add_box(self, fields: str | Sequence[float | str], where: str) -> None:
         """A box Z,Y0,X0,Y1,X1: slice along the axis, then half-open rows and columns; a 2D image leaves out Z."""
         wanted = "Y0,X0,Y1,X1" if self._image.is_2d else "Z,Y0,X0,Y1,X1"
-        numbers = self._numbers(list(fields), 4 if self._image.is_2d else 5, where, wanted)
+        numbers = self._numbers(_fields(fields), 4 if self._image.is_2d else 5, where, wanted)
         index = 0 if self._image.is_2d else round(numbers.pop(0))
         here = self._slice(index, where)
         if here.box is not None:
@@ -133,9 +140,9 @@ def objects_from_options(
         return []
     collector = PromptCollector(image, axis)
     for text in points:
-        collector.add_point(text.split(","), f"--point {text}")
+        collector.add_point(text, f"--point {text}")
     for text in boxes:
-        collector.add_box(text.split(","), f"--box {text}")
+        collector.add_box(text, f"--box {text}")
     return [collector.collect(1)]
 
 
@@ -147,7 +154,9 @@ def objects_from_file(path: Path, image: Volume, axis: int) -> list[ObjectPrompt
         InputError: for fields of a wrong form, two objects with one id, or prompts outside the image.
     """
     try:
-        parsed = PromptsFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        # the list of objects may also stand alone
+        parsed = PromptsFile.model_validate({"objects": content} if isinstance(content, list) else content)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FileError(f"cannot read prompts from {path}: {error}") from error
     except ValidationError as error:
@@ -184,6 +193,10 @@ def _mask_of(path: Path, label: int | None, image: Volume) -> NDArray[np.bool_]:
         )
     array: NDArray[Any] = labels.array
     return np.asarray(array != 0 if label is None else array == label)
+
+
+def _fields(given: str | Sequence[float | str]) -> list[float | str]:
+    return [*given.split(",")] if isinstance(given, str) else [*given]
 
 
 def _first_problem(error: ValidationError) -> str:
