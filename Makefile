@@ -36,7 +36,8 @@ demo: .venv/.demo  ## segment the sample scan from one box; results in demo-outp
 	$(BIN)/medicosam demo $(ARGS)
 
 annotate: .venv/.annotate  ## open napari on the sample scan
-	@$(if $(NEEDS_SCREEN),echo "make annotate opens a window, but there is no display here (DISPLAY is not set)" >&2; exit 1)
+	@if [ -n "$(NEEDS_SCREEN)" ] && [ -z "$$WAYLAND_DISPLAY" ]; then \
+	    echo "make annotate opens a window, but there is no display here (DISPLAY is not set)." >&2; exit 1; fi
 	@sh tools/system_packages.sh $(QT_PACKAGES)
 	$(BIN)/napari src/napari_medicosam/sample_data/ct_abdomen.nii.gz --with napari-medicosam $(ARGS)
 
