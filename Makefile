@@ -39,7 +39,7 @@ annotate: .venv/.annotate  ## open napari on the sample scan
 	@if [ -n "$(NEEDS_SCREEN)" ] && [ -z "$$WAYLAND_DISPLAY" ]; then \
 	    echo "make annotate opens a window, but there is no display here (DISPLAY is not set)." >&2; exit 1; fi
 	@sh tools/system_packages.sh $(QT_PACKAGES)
-	$(BIN)/napari src/napari_medicosam/sample_data/ct_abdomen.nii.gz --with napari-medicosam $(ARGS)
+	$(BIN)/napari src/napari_medicosam/sample_data/ct_abdomen.nii.gz --plugin napari-medicosam --with napari-medicosam $(ARGS)
 
 test: .venv/.dev  ## run the tests; make test ARGS="-k name"
 	@sh tools/system_packages.sh $(TEST_PACKAGES)

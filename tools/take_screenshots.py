@@ -21,8 +21,6 @@ def main(folder: Path) -> None:
     viewer.window.add_plugin_dock_widget("napari-medicosam", "Segment")
     viewer.window.resize(1200, 760)
     viewer.dims.set_point(0, viewer.layers[0].scale[0] * scan.slice_index)
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-    camera.orientation2d = ("up", "left")  # patient's right on the left, front on top
     annotation = session(viewer)
     annotation.set_image(viewer.layers[0])
     annotation.new_object(scan.organ)

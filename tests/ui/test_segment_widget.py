@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from npe2 import PluginManager
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QFileDialog, QSpinBox
+from ui_helpers import canvas_position
 
 from napari_medicosam.ui.factory import session as session_of
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
@@ -27,16 +28,6 @@ def open_dock(viewer):
     _, widget = viewer.window.add_plugin_dock_widget("napari-medicosam", "Segment")
     assert isinstance(widget, SegmentWidget)
     return widget
-
-
-def canvas_position(viewer, layer, position):
-    """Where a data position of the layer is on the canvas widget, logical pixels."""
-    canvas = viewer.window._qt_viewer.canvas
-    world = layer.data_to_world(position)
-    displayed = [world[axis] for axis in viewer.dims.displayed]
-    transform = canvas.view.scene.transform
-    x, y = transform.map([displayed[1], displayed[0], 0, 1])[:2]
-    return QPoint(round(float(x)), round(float(y)))
 
 
 def drag(native, begin, end):

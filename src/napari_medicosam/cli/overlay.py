@@ -52,7 +52,8 @@ def save_overlay(path: Path, tiles: Sequence[Tile], geometry: Geometry, columns:
 
 
 def _draw(tile: Tile, geometry: Geometry) -> Image.Image:
-    flip_y, flip_x = _display_flips(geometry)
+    # rows from front to back, columns from the patient's right to left
+    flip_y, flip_x = geometry.direction_sign(1) > 0, geometry.direction_sign(2) > 0
     scale = _TILE / max(tile.pixels.shape)
     size = tuple(round(n * scale) for n in tile.pixels.shape)
 
@@ -72,10 +73,3 @@ def _draw(tile: Tile, geometry: Geometry) -> Image.Image:
         pen.rectangle((x[0], y[0], x[1] - 1, y[1] - 1), outline=BOX_COLOUR, width=2)
     pen.text((14, _TILE + 10), tile.caption, "white", ImageFont.load_default(20))
     return picture
-
-
-def _display_flips(geometry: Geometry) -> tuple[bool, bool]:
-    """Whether rows must be flipped to run from front to back, and columns from the patient's right to left."""
-    towards_front = geometry.affine_ras[1, 1] > 0
-    towards_right = geometry.affine_ras[0, 0] > 0
-    return bool(towards_front), bool(towards_right)

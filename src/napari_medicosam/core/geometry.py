@@ -188,6 +188,10 @@ class Geometry:
         """Anatomical plane that the slices along array axis `axis` come nearest to."""
         return PLANE_NAMES[self._world_axes()[axis]]
 
+    def direction_sign(self, axis: int) -> int:
+        """+1 when indices along array axis `axis` grow towards the patient's right, front or head, else -1."""
+        return 1 if self.affine_ras[self._world_axes()[axis], 2 - axis] > 0 else -1
+
     def _world_axes(self) -> list[int]:
         """For each array axis (z, y, x) the world axis (0 R, 1 A, 2 S) it runs along, each used once."""
         directions = self.affine_ras[:3, :3] / np.linalg.norm(self.affine_ras[:3, :3], axis=0)

@@ -68,6 +68,14 @@ class VolumeRecord:
     is_2d: bool = False
     header: FileHeader = FileHeader()
 
+    @property
+    def is_oriented(self) -> bool:
+        """True when the file says how the patient lies in the volume."""
+        native = self.header.native
+        if isinstance(native, NiftiGrid):
+            return native.qform_code > 0 or native.sform_code > 0
+        return isinstance(native, ItkGrid) and not self.is_2d
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:

@@ -9,6 +9,7 @@ from psygnal import Signal
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
+from napari_medicosam.ui.orientation import orient_view
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -53,6 +54,8 @@ class PromptLayers:
             for layer in owner.layers if owner is not None else ():
                 layer.visible = visible
         self.annotation = annotation
+        if annotation is not None:
+            orient_view(self._viewer, annotation.image)
 
     def make_missing(self) -> None:
         """Make the layers that are not there yet, or that the user removed, with the prompts in them."""
@@ -186,6 +189,7 @@ class PromptLayers:
             axis = self.axis()
         except InputError:
             return  # said when somebody tries to make a prompt
+        orient_view(self._viewer, annotation.image)
         for layer in (annotation.points, annotation.boxes):
             if layer is not None:
                 layers.set_axis(layer, axis)

@@ -1,0 +1,30 @@
+"""The view turned as radiologists look at scans. Only the camera turns: voxels and prompts stay as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_medicosam.ui.layers import METADATA_KEY
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image
+
+
+def orient_view(viewer: Viewer, image: Image) -> None:
+    """Head or front on top, the patient's right (front, in sagittal slices) on the left.
+
+    Nothing happens in 3D rendering, for an image whose file does not say how the patient lies, and in a napari
+    without such a camera.
+    """
+    record = image.metadata.get(METADATA_KEY, {}).get("record")
+    camera: Any = getattr(viewer, "scene", viewer).camera  # napari 0.9 moved it
+    if record is None or not record.is_oriented or image.ndim != 3 or viewer.dims.ndisplay != 2:
+        return
+    row, column = (int(axis) - (viewer.dims.ndim - 3) for axis in viewer.dims.displayed)
+    if min(row, column) < 0 or not hasattr(camera, "orientation2d"):
+        return
+    signs = (record.geometry.direction_sign(row), record.geometry.direction_sign(column))
+    wanted = ("up" if signs[0] > 0 else "down", "left" if signs[1] > 0 else "right")
+    if tuple(str(getattr(part, "value", part)) for part in camera.orientation2d) != wanted:
+        camera.orientation2d = wanted
