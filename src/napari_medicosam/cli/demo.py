@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 from rich.table import Table
 
+from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, results, slice_progress
-from napari_medicosam.cli.job import DeviceOption, ModelOption, open_job
+from napari_medicosam.cli.job import open_job
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PromptSet
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the labels and the picture.")
-    ] = Path("demo-output"),
-    model: ModelOption = "litemedsam",
-    device: DeviceOption = None,
+    output: options.DemoFolder = Path("demo-output"),
+    model: options.Model = "litemedsam",
+    device: options.Device = None,
 ) -> None:
     """Segment the shipped CT from one box and compare with its ground truth."""
     from napari_medicosam.io.sample import ct_abdomen

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
-from napari_medicosam.cli.job import (
-    AxisOption,
-    DeviceOption,
-    ImageArgument,
-    ModelOption,
-    WindowOption,
-    ZRangeOption,
-    axis_of,
-    open_job,
-)
+from napari_medicosam.cli.job import axis_of, open_job
 
 
 def embed(
-    image: ImageArgument,
-    embeddings: Annotated[Path, typer.Option("--embeddings", help="Folder to keep the embeddings in.")],
-    model: ModelOption = "litemedsam",
-    axis: AxisOption = "0",
-    window: WindowOption = None,
-    z_range: ZRangeOption = None,
-    device: DeviceOption = None,
+    image: options.Image,
+    embeddings: options.EmbeddingsFolder,
+    model: options.Model = "litemedsam",
+    axis: options.Axis = "0",
+    window: options.Window = None,
+    z_range: options.ZRange = None,
+    device: options.Device = None,
 ) -> None:
     """Encode the slices of IMAGE into a folder that `medicosam segment --embeddings` then reads.
 

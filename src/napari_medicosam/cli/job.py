@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.intensity import resolve_intensity
@@ -21,28 +19,6 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 2 * 1024**3
 """Embeddings kept in memory while a command runs; about 1000 slices."""
-
-ImageArgument = Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, TIFF, PNG or JPEG; 2D, RGB or 3D.")]
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A name that `medicosam models` lists, or a checkpoint file.")
-]
-AxisOption = Annotated[
-    str, typer.Option("--axis", help="Axis to cut slices along: 0, 1, 2, or axial, coronal, sagittal.")
-]
-WindowOption = Annotated[
-    str | None,
-    typer.Option(
-        "--window",
-        help="Intensities shown to the model: ct-soft-tissue, ct-lung, ct-bone, ct-brain, ct-liver, LOW,HIGH, "
-        "percentile, minmax, identity or auto. One mapping for the whole volume. Default: what the model wants.",
-    ),
-]
-ZRangeOption = Annotated[
-    str | None, typer.Option("--z-range", help="START,STOP: only slices START <= z < STOP along the axis.")
-]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")
-]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -132,12 +132,20 @@ class PromptCollector:
         return numbers
 
 
-def objects_from_options(
-    points: Sequence[str], boxes: Sequence[str], image: Volume, axis: int
+def read_objects(
+    points: Sequence[str], boxes: Sequence[str], prompts: Path | None, image: Volume, axis: int
 ) -> list[ObjectPrompts]:
-    """The single object that `--point` and `--box` describe; an empty list without either."""
+    """The objects to segment: the single one of `--point` and `--box`, or those of a prompts file.
+
+    Raises:
+        InputError: for none at all, both ways at once, or as `objects_from_file`.
+    """
+    if prompts is not None:
+        if points or boxes:
+            raise InputError("got --prompts with --point or --box: put all objects into the prompts file")
+        return objects_from_file(prompts, image, axis)
     if not points and not boxes:
-        return []
+        raise InputError("nothing to segment: give --point, --box or --prompts")
     collector = PromptCollector(image, axis)
     for text in points:
         collector.add_point(text, f"--point {text}")

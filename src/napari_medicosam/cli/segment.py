@@ -7,23 +7,14 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 
+from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
-from napari_medicosam.cli.job import (
-    AxisOption,
-    DeviceOption,
-    ImageArgument,
-    ModelOption,
-    WindowOption,
-    ZRangeOption,
-    axis_of,
-    open_job,
-)
-from napari_medicosam.cli.prompt_arguments import objects_from_file, objects_from_options
+from napari_medicosam.cli.job import axis_of, open_job
+from napari_medicosam.cli.prompt_arguments import read_objects
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import FileError, InputError
 
@@ -37,69 +28,28 @@ if TYPE_CHECKING:
     from napari_medicosam.core.results import SegmentResult
     from napari_medicosam.predict.propagation import PropagationSettings
 
-Overlap = Literal["error", "first", "last"]
+OVERLAP_RULES = ("error", "first", "last")
 
 
 def segment(
-    image: ImageArgument,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Label map to write; the suffix says the format.")
-    ],
-    model: ModelOption = "litemedsam",
-    axis: AxisOption = "0",
-    window: WindowOption = None,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--point", help="Z,Y,X,+ (the object) or Z,Y,X,- (not the object), in voxels. Repeatable."
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box", help="Z,Y0,X0,Y1,X1 in voxels: slice, then half-open rows and columns. Repeatable."
-        ),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="JSON with many objects: id, name, points, boxes, mask.")
-    ] = None,
-    propagate: Annotated[
-        bool,
-        typer.Option("--propagate", help="Also segment the slices around and between the prompted ones."),
-    ] = False,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            "--mode",
-            help="Prompts a slice gives the next: box, mask, points, points_and_mask, single_point, or box, mask, "
-            "points joined by +.",
-        ),
-    ] = None,
-    iou_threshold: Annotated[
-        float | None,
-        typer.Option("--iou-threshold", help="Stop where neighbouring masks agree less than this."),
-    ] = None,
-    box_extension: Annotated[
-        float | None,
-        typer.Option(
-            "--box-extension", help="Growth of the box from slice to slice: < 1 a fraction, else pixels."
-        ),
-    ] = None,
-    z_range: ZRangeOption = None,
-    embeddings: Annotated[
-        Path | None, typer.Option("--embeddings", help="Folder of embeddings to reuse, resume and add to.")
-    ] = None,
-    overlap: Annotated[
-        str, typer.Option("--overlap", help="Where two objects claim a voxel: error, first or last wins.")
-    ] = "error",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace LABELS and REPORT if they exist.")
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write slices, voxels, mm3, predicted IoU and seconds an object."),
-    ] = None,
-    device: DeviceOption = None,
+    image: options.Image,
+    output: options.Labels,
+    model: options.Model = "litemedsam",
+    axis: options.Axis = "0",
+    window: options.Window = None,
+    point: options.Points = None,
+    box: options.Boxes = None,
+    prompts: options.Prompts = None,
+    propagate: options.Propagate = False,
+    mode: options.Mode = None,
+    iou_threshold: options.IouThreshold = None,
+    box_extension: options.BoxExtension = None,
+    z_range: options.ZRange = None,
+    embeddings: options.Embeddings = None,
+    overlap: options.Overlap = "error",
+    overwrite: options.Overwrite = False,
+    report: options.Report = None,
+    device: options.Device = None,
 ) -> None:
     """Segment objects in IMAGE from points and boxes.
 
@@ -111,35 +61,25 @@ def segment(
     from napari_medicosam.io.volumes import check_writable, read_volume, write_labels
 
     settings = _settings(mode, iou_threshold, box_extension) if propagate else None
-    if overlap not in ("error", "first", "last"):
-        raise InputError(f"--overlap {overlap}: wanted error, first or last")
     volume = read_volume(image)
+    canvas = LabelCanvas(volume.geometry.shape_zyx, overlap)
     _check_targets(image, output, report, overwrite)
     check_writable(output, volume, overwrite=overwrite)
     number = axis_of(volume, axis)
-    wanted = objects_from_options(point or [], box or [], volume, number)
-    if prompts is not None:
-        if wanted:
-            raise InputError(
-                "got --prompts together with --point or --box: put all objects into the prompts file"
-            )
-        wanted = objects_from_file(prompts, volume, number)
-    if not wanted:
-        raise InputError("nothing to segment: give --point, --box or --prompts")
+    wanted = read_objects(point or [], box or [], prompts, volume, number)
 
     job = open_job(volume, number, model, window, embeddings, device)
     notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {number}")
     bounds = job.z_range(z_range)
-    canvas = LabelCanvas(volume.geometry.shape_zyx, overlap)  # type: ignore[arg-type]
     try:
         entries = [_segment_one(job, one, settings, bounds, canvas) for one in wanted]
     except KeyboardInterrupt:
-        kept = (
+        where = (
             f"what was encoded is kept in {embeddings}, run again to go on"
             if embeddings
             else "nothing is kept"
         )
-        notes.print(f"stopped, nothing written; {kept}")
+        notes.print(f"stopped, nothing written; {where}")
         raise
     write_labels(output, canvas.labels, volume, overwrite=overwrite)
     if report is not None:
@@ -155,10 +95,12 @@ class LabelCanvas:
     """The label map as it fills up; two objects never share a voxel silently."""
 
     shape_zyx: tuple[int, int, int]
-    overlap: Overlap = "error"
+    overlap: str = "error"
     labels: NDArray[np.uint32] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.overlap not in OVERLAP_RULES:
+            raise InputError(f"--overlap {self.overlap}: wanted error, first or last")
         self.labels = np.zeros(self.shape_zyx, dtype=np.uint32)
 
     def write(self, result: SegmentResult, label: str) -> None:
