@@ -41,7 +41,7 @@ class PropagationSettings:
 
     mode: PromptMode = field(default_factory=lambda: PromptMode(box=True))
     iou_threshold: float = 0.5
-    box_extension: float = 0.1
+    box_extension: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 <= self.iou_threshold <= 1:
