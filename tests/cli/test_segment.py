@@ -180,7 +180,7 @@ def test_mistakes_are_named_and_nothing_is_written(medicosam, scan, tmp_path, wo
         ('{"objects": []}', "lists no object"),
         ('{"objects": [{"box": [1]}]}', "box"),
         ('{"objects": [{"id": 1, "points": [[6, 9, 9]]}, {"id": 1, "points": [[6, 2, 2, "+"]]}]}', "id 1 is used"),
-        ('{"objects": [{"id": 0, "points": [[6, 20, 25, "+"]]}]}', "1 or more"),
+        ('{"objects": [{"id": 0, "points": [[6, 20, 25, "+"]]}]}', "greater than or equal to 1"),
         ('{"objects": [{"mask": "missing.nii.gz"}]}', "missing.nii.gz"),
         ('{"objects": [{"mask": "other_grid.nii.gz"}]}', "another voxel grid"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PointPrompt, PromptSet
@@ -28,7 +28,7 @@ class ObjectRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: int | None = None
+    id: int | None = Field(default=None, ge=1, le=2**32 - 1)
     name: str = ""
     points: list[str | list[bool | float | str]] = []
     boxes: list[str | list[float]] = []

@@ -62,11 +62,11 @@ def segment(
 
     settings = _settings(mode, iou_threshold, box_extension) if propagate else None
     volume = read_volume(image)
-    canvas = LabelCanvas(volume.geometry.shape_zyx, overlap)
     _check_targets(image, output, report, overwrite)
     check_writable(output, volume, overwrite=overwrite)
     number = axis_of(volume, axis)
     wanted = read_objects(point or [], box or [], prompts, volume, number)
+    canvas = LabelCanvas(volume.geometry.shape_zyx, overlap, max(one.object_id for one in wanted))
 
     job = open_job(volume, number, model, window, embeddings, device)
     notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {number}")
@@ -96,12 +96,13 @@ class LabelCanvas:
 
     shape_zyx: tuple[int, int, int]
     overlap: str = "error"
-    labels: NDArray[np.uint32] = field(init=False)
+    max_label: int = 255
+    labels: NDArray[np.unsignedinteger] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.overlap not in OVERLAP_RULES:
             raise InputError(f"--overlap {self.overlap}: wanted error, first or last")
-        self.labels = np.zeros(self.shape_zyx, dtype=np.uint32)
+        self.labels = np.zeros(self.shape_zyx, dtype=np.min_scalar_type(self.max_label))
 
     def write(self, result: SegmentResult, label: str) -> None:
         """Put one slice of one object down; `InputError` when it meets another object and none may win."""
