@@ -33,6 +33,8 @@ _HOMES = {
     "load_model": "weights.loading",
 }
 
+_NEEDS_TORCH = ("save_model", "load_model")
+
 __all__ = [
     "MedicoSamError",
     "Volume",
@@ -48,6 +50,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _NEEDS_TORCH:  # the console of an open napari is no place to crash in: see ui/torch_import.py
+        import_module(f"{__name__}.ui.torch_import").import_torch()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -6,10 +6,20 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from napari_medicosam.ui import torch_import
 
 
-def test_torch_after_opengl_in_a_fresh_process():
+@pytest.mark.parametrize(
+    "way",
+    [
+        "from napari_medicosam.ui.torch_import import import_torch; import_torch()",
+        "from napari_medicosam import load_model",
+    ],
+    ids=["the plugin", "the console"],
+)
+def test_torch_after_opengl_in_a_fresh_process(way):
     code = """
 import ctypes.util, ctypes, os
 for name in ("libLLVM-15.so.1", "libLLVM.so.1", ctypes.util.find_library("LLVM") or ""):
@@ -19,11 +29,10 @@ for name in ("libLLVM-15.so.1", "libLLVM.so.1", ctypes.util.find_library("LLVM")
             break
     except OSError:
         pass
-from napari_medicosam.ui.torch_import import import_torch
-import_torch()
+WAY
 import torch
 print("alive", float(torch.ones(2).sum()))
-"""
+""".replace("WAY", way)
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
     )
