@@ -53,8 +53,9 @@ def test_other_planes_have_the_head_on_top(open_scan):
 def test_images_that_do_not_say_how_the_patient_lies_are_left_alone(open_scan, make_session):
     viewer, _ = open_scan(RAS, code=0)
     assert orientation(viewer) == ("down", "right")
-    viewer, _ = make_session()
-    assert orientation(viewer) == ("down", "right")
+    for metadata in ({}, {"medicosam": "mine"}, {"medicosam": {"record": "mine"}}):
+        viewer, _ = make_session(metadata=metadata)
+        assert orientation(viewer) == ("down", "right")
 
 
 def test_a_click_in_the_turned_view_lands_on_its_voxel(open_scan, qtbot):

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
+from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.io.volumes import Volume, read_volume, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
-
-METADATA_KEY = "medicosam"
-"""`layer.metadata["medicosam"]["record"]` is the file's `VolumeRecord`; labels saved with it get its geometry."""
 
 _LABEL_NAME = re.compile(r"(?<![a-z])(labels?|seg|segmentations?|masks?)(?![a-z])", re.IGNORECASE)
 _NEVER_LABELS = (".jpg", ".jpeg")

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import Geometry
+
+
+METADATA_KEY = "medicosam"
+"""`layer.metadata["medicosam"]["record"]` is the file's `VolumeRecord`; labels saved with it get its geometry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +117,13 @@ class Volume:
     def record(self) -> VolumeRecord:
         """Everything but the voxels."""
         return VolumeRecord(self.geometry, self.is_rgb, self.is_2d, self.header)
+
+
+def record_of(metadata: Mapping[str, Any] | None) -> VolumeRecord | None:
+    """The record that our reader left in a layer's metadata; None for a layer of other making.
+
+    Metadata are the user's to change, so anything may stand there.
+    """
+    ours = (metadata or {}).get(METADATA_KEY)
+    record = ours.get("record") if isinstance(ours, dict) else None
+    return record if isinstance(record, VolumeRecord) else None

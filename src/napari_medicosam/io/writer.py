@@ -8,8 +8,7 @@ import numpy as np
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import InputError
-from napari_medicosam.io.reader import METADATA_KEY
-from napari_medicosam.io.records import FileHeader, VolumeRecord
+from napari_medicosam.io.records import FileHeader, VolumeRecord, record_of
 from napari_medicosam.io.volumes import write_labels
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[st
     labels = np.asarray(data[0] if meta.get("multiscale") or isinstance(data, (list, tuple)) else data)
     if labels.ndim not in (2, 3):
         raise InputError(f"only 2D and 3D labels can be saved, got shape {labels.shape}")
-    ours = (meta.get("metadata") or {}).get(METADATA_KEY) or {}
-    record = ours.get("record") or _record_of_layer(labels, meta)
+    record = record_of(meta.get("metadata")) or _record_of_layer(labels, meta)
     write_labels(path, labels if labels.ndim == 3 else labels[None], record, overwrite=True)
     return [path]
 

@@ -15,6 +15,7 @@ from napari.layers import Labels, Points, Shapes
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
+from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.ui.volume_prompts import VolumeBox, VolumePoint, VolumePrompts
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 POINTS_NAME = "MedicoSAM points"
 BOXES_NAME = "MedicoSAM boxes"
 LABELS_NAME = "MedicoSAM labels"
-METADATA_KEY = "medicosam"
-"""Where the reader leaves an image's geometry; labels made from the image carry it on."""
 
 POSITIVE, NEGATIVE = "positive", "negative"
 _COLOURS = {POSITIVE: "lime", NEGATIVE: "red"}

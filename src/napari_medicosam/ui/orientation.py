@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_medicosam.ui.layers import METADATA_KEY
+from napari_medicosam.io.records import record_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -17,7 +17,7 @@ def orient_view(viewer: Viewer, image: Image) -> None:
     Nothing happens in 3D rendering, for an image whose file does not say how the patient lies, and in a napari
     without such a camera.
     """
-    record = image.metadata.get(METADATA_KEY, {}).get("record")
+    record = record_of(image.metadata)
     camera: Any = getattr(viewer, "scene", viewer).camera  # napari 0.9 moved it
     if record is None or not record.is_oriented or image.ndim != 3 or viewer.dims.ndisplay != 2:
         return
