@@ -47,6 +47,7 @@ def demo(
     results.print(
         f"3D Dice {dice(mask, truth):.3f} ({scan.organ}, {np.count_nonzero(mask.any(axis=(1, 2)))} slices)"
     )
+    results.print(f"ground truth: {scan.truth}")
     labels_path, picture_path = output / f"{scan.organ}.nii.gz", output / "demo.png"
     write_labels(labels_path, mask.astype(np.uint8), image, overwrite=True)
     _picture(picture_path, job, scan, mask, truth)

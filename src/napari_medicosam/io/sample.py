@@ -17,6 +17,7 @@ class SampleScan:
     Attributes:
         name: what the scan is.
         image, labels: NIfTI files on one voxel grid.
+        truth: who or what made `labels`.
         organ, label: the object's name and its value in `labels`.
         slice_index, box: bounds (y0, x0, y1, x1) of the object on that slice of axis 0.
         window: the intensity window it is read with.
@@ -25,6 +26,7 @@ class SampleScan:
     name: str
     image: Path
     labels: Path
+    truth: str
     organ: str
     label: int
     slice_index: int
@@ -39,6 +41,7 @@ def ct_abdomen() -> SampleScan:
         name="Abdominal CT",
         image=folder / "ct_abdomen.nii.gz",
         labels=folder / "ct_abdomen_labels.nii.gz",
+        truth="TotalSegmentator's output, not drawn by experts",
         organ="spleen",
         label=1,
         slice_index=10,
