@@ -17,6 +17,13 @@ def test_presets_are_width_and_level():
     assert WINDOW_PRESETS["ct-lung"] == (1500, -600)
 
 
+@pytest.mark.parametrize("name", WINDOW_PRESETS)
+def test_presets_may_be_named_without_ct(name):
+    assert resolve_intensity(name.removeprefix("ct-"), np.zeros((1, 1, 1))) == resolve_intensity(
+        name, np.zeros((1, 1, 1))
+    )
+
+
 def test_one_mapping_for_all_slices():
     volume = np.stack([np.full((4, 4), value, np.int16) for value in (0, 50, 100)])
     mapping = resolve_intensity("minmax", volume)
@@ -63,7 +70,7 @@ def test_volumes_without_contrast(volume, wanted):
         resolve_intensity(wanted, volume)
 
 
-@pytest.mark.parametrize("wanted", ["lung", "1;2", "1,2,3", "200,100", "5,5", "nan,3"])
+@pytest.mark.parametrize("wanted", ["lungs", "1;2", "1,2,3", "200,100", "5,5", "nan,3"])
 def test_unknown_windows(wanted):
     with pytest.raises(InputError, match=r"window"):
         resolve_intensity(wanted, np.arange(8.0).reshape(2, 2, 2))

@@ -15,7 +15,9 @@ from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
 from napari_medicosam.ui.session import AnnotationSession
-from napari_medicosam.weights.loading import DEFAULT_MODEL, load_weights
+from napari_medicosam.weights.fetch import status
+from napari_medicosam.weights.loading import load_weights
+from napari_medicosam.weights.registry import find_entry
 
 
 def labels_of(viewer):
@@ -26,9 +28,9 @@ def changed_slices(labels):
     return np.flatnonzero(labels.any(axis=(1, 2))).tolist()
 
 
-def test_default_model_is_the_one_of_the_command_line(make_napari_viewer):
+def test_the_default_model_needs_no_download(make_napari_viewer):
     session = AnnotationSession(make_napari_viewer())
-    assert session.model == DEFAULT_MODEL
+    assert status(find_entry(session.model)) == "bundled"
     session.close()
 
 

@@ -10,8 +10,8 @@ from napari_medicosam.errors import CheckpointError, WeightsError
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.specs import SPECS
 from napari_medicosam.weights import loading
-from napari_medicosam.weights.loading import DEFAULT_MODEL, load_weights, resolve_device
-from napari_medicosam.weights.registry import find_entry
+from napari_medicosam.weights.loading import load_weights, resolve_device
+from napari_medicosam.weights.registry import DEFAULT_MODEL, find_entry
 
 
 def test_the_default_works_offline_under_both_its_names(monkeypatch):

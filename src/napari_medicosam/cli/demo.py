@@ -15,6 +15,7 @@ from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PromptSet
 from napari_medicosam.errors import FileError
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def demo(
     output: options.DemoFolder = Path("demo-output"),
-    model: options.Model = "litemedsam",
+    model: options.Model = DEFAULT_MODEL,
     device: options.Device = None,
 ) -> None:
     """Segment the shipped CT from one box and compare with its ground truth."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
 from napari_medicosam.cli.job import axis_of, open_job
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
 def embed(
     image: options.Image,
     embeddings: options.EmbeddingsFolder,
-    model: options.Model = "litemedsam",
+    model: options.Model = DEFAULT_MODEL,
     axis: options.Axis = "0",
     window: options.Window = None,
     z_range: options.ZRange = None,

@@ -17,6 +17,7 @@ from napari_medicosam.cli.job import axis_of, open_job
 from napari_medicosam.cli.prompt_arguments import read_objects
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ OVERLAP_RULES = ("error", "first", "last")
 def segment(
     image: options.Image,
     output: options.Labels,
-    model: options.Model = "litemedsam",
+    model: options.Model = DEFAULT_MODEL,
     axis: options.Axis = "0",
     window: options.Window = None,
     point: options.Points = None,

@@ -79,8 +79,9 @@ def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False)
     """The mapping that a word stands for, on this volume.
 
     Args:
-        wanted: a preset of `WINDOW_PRESETS`, "LOW,HIGH", "percentile", "minmax", "identity", or "auto": identity
-            for RGB, the soft-tissue window for what looks like Hounsfield units, percentile for the rest.
+        wanted: a preset of `WINDOW_PRESETS` with or without its "ct-", "LOW,HIGH", "percentile", "minmax",
+            "identity", or "auto": identity for RGB, the soft-tissue window for what looks like
+            Hounsfield units, percentile for the rest.
         array: the whole volume (z, y, x), or (z, y, x, 3) for RGB.
         is_rgb: colour images are shown to the model as they are unless a window is asked for by name.
 
@@ -95,9 +96,10 @@ def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False)
         if array.dtype != np.uint8:
             return _measured("minmax", array)
         return IntensityMapping("identity")
-    if wanted in WINDOW_PRESETS:
-        width, level = WINDOW_PRESETS[wanted]
-        return IntensityMapping("window", level - width / 2, level + width / 2, wanted)
+    preset = next((name for name in (wanted, f"ct-{wanted}") if name in WINDOW_PRESETS), None)
+    if preset is not None:
+        width, level = WINDOW_PRESETS[preset]
+        return IntensityMapping("window", level - width / 2, level + width / 2, preset)
     if wanted in ("percentile", "minmax"):
         return _measured(wanted, array)
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.ui.torch_import import import_torch
 from napari_medicosam.weights.fetch import status
-from napari_medicosam.weights.registry import find_entry
+from napari_medicosam.weights.registry import find_entry, is_checkpoint_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 POOL_BYTES = 1 << 30
 """Memory for embeddings of all viewers together: 500 slices of the light models."""
-
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class Service(Protocol):
@@ -137,7 +135,7 @@ class Engine:
 
 def is_local(name_or_path: str) -> bool:
     """True when using this model downloads nothing. Reads no file; `WeightsError` for an unknown name."""
-    if name_or_path.endswith(CHECKPOINT_SUFFIXES):
+    if is_checkpoint_path(name_or_path):
         return True
     return status(find_entry(name_or_path)) not in ("remote", "ask")
 

@@ -26,7 +26,7 @@ from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
 from napari_medicosam.ui.tasks import Worker, save_labels
 from napari_medicosam.ui.volume_prompts import VolumeBox, VolumePoint, VolumePrompts
-from napari_medicosam.weights.registry import load_registry
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -54,7 +54,7 @@ class AnnotationSession:
         self, viewer: Viewer, *, runner: Runner | None = None, engine: ServiceSource | None = None
     ) -> None:
         self.viewer = viewer
-        self.model = load_registry().entries[0].name
+        self.model = DEFAULT_MODEL
         self.window = "auto"
         self.embeddings_folder: Path | None = None
         self._runner = Runner() if runner is None else runner

@@ -14,7 +14,7 @@ from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import load_checkpoint, recognise_spec
 from napari_medicosam.models.specs import get_spec
 from napari_medicosam.weights.fetch import fetch
-from napari_medicosam.weights.registry import find_entry
+from napari_medicosam.weights.registry import find_entry, is_checkpoint_path
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from napari_medicosam.models.specs import ModelSpec
     from napari_medicosam.weights.fetch import ProgressCallback
     from napari_medicosam.weights.registry import Entry
-
-DEFAULT_MODEL = "litemedsam"
-"""What is used when nobody names a model: bundled, so it works offline from the first click."""
-
-_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +67,7 @@ def load_weights(
 ) -> LoadedModel:
     """As `load_model`, with the name, architecture and hash that cache keys and reports need."""
     device = resolve_device(device)
-    if _is_path(name_or_path):
+    if is_checkpoint_path(name_or_path):
         path = Path(name_or_path).expanduser()
         sam = load_checkpoint(path, device=device)
         spec = recognise_spec(sam.state_dict())
@@ -122,13 +117,6 @@ def _spec_of(entry: Entry) -> ModelSpec:
     if entry.scaling == "unit":
         return replace(spec, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0))
     return spec
-
-
-def _is_path(name_or_path: str | Path) -> bool:
-    """Paths are told from names by their looks, so that a stray file never shadows a registry name."""
-    if isinstance(name_or_path, Path):
-        return True
-    return "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(_CHECKPOINT_SUFFIXES)
 
 
 def _sha256_of_file(path: Path) -> str:

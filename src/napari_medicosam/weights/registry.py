@@ -19,6 +19,9 @@ from napari_medicosam.errors import WeightsError
 from napari_medicosam.models.specs import SPECS
 
 REGISTRY_FILE = "weights_registry.json"
+DEFAULT_MODEL = "litemedsam"
+"""What is used when nobody names a model: bundled, so it works offline from the first click."""
+
 SUFFIXES = (".pth", ".pt", ".safetensors")
 """File types that a checkpoint may have."""
 
@@ -178,6 +181,13 @@ def read_registry(path: Path) -> Registry:
 def load_registry() -> Registry:
     """The registry of this installation, read once a process."""
     return read_registry(_registry_path())
+
+
+def is_checkpoint_path(name_or_path: str | Path) -> bool:
+    """True for a path, False for a name. Told by its looks, so that a stray file never shadows a registry name."""
+    if isinstance(name_or_path, Path):
+        return True
+    return "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(SUFFIXES)
 
 
 def find_entry(name: str) -> Entry:
