@@ -625,3 +625,11 @@ def test_folder_without_permission(entry: Entry, tmp_path: Path) -> None:
     locked.mkdir(mode=0o500)
     with pytest.raises(WeightsError, match=f"cannot be written: {os.strerror(errno.EACCES)}"):
         fetch(entry, cache_dir=locked)
+
+
+def test_the_bundled_file_is_checked_like_any_other():
+    entry = find_entry("litemedsam")
+    assert fetch(entry).is_file()
+    other = entry.model_copy(update={"hashes": entry.hashes.model_copy(update={"sha256": "0" * 64})})
+    with pytest.raises(WeightsError, match="is not the published file of litemedsam"):
+        fetch(other)

@@ -157,8 +157,7 @@ def fetch(
     path = local_path(entry, cache_dir=cache_dir)
     if path is None:
         raise WeightsError(_how_to_get(entry, folder))
-    # What this package brought itself was checked when it was installed.
-    if entry.source.kind != "bundled" and entry.hashes.preferred is not None and not _is_good(path, entry):
+    if entry.hashes.preferred is not None and not _is_good(path, entry):
         raise WeightsError(f"{path} is not the published file of {entry.name}: {_hash_words(path, entry)}")
     return path
 
