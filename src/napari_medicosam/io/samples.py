@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_medicosam.core.object_masks import ObjectMask
@@ -32,19 +31,23 @@ class AnnotatedImage:
 
 
 class Sample(Protocol):
-    """One annotated image that can be read; picklable, so that worker processes can read it.
+    """One annotated image that can be read; picklable, so that worker processes can read it."""
 
-    Attributes:
-        sample_id: unique within its data set.
-        dataset: name of the data set.
-        modality: such as "CT" or "MRI (brain)"; "" when it is not known.
-        patient: what must not be divided between training and validation; `sample_id` when it is not known.
-    """
+    @property
+    def sample_id(self) -> str:
+        """Unique within its data set."""
 
-    sample_id: str
-    dataset: str
-    modality: str
-    patient: str
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def modality(self) -> str:
+        """Such as "CT" or "MRI (brain)"; "" when it is not known."""
+
+    @property
+    def patient(self) -> str:
+        """What must not be divided between training and validation; `sample_id` when it is not known."""
 
     def load(self) -> AnnotatedImage:
         """Read image and objects; `FileError` or `InputError`, naming the file, when they cannot be used."""
