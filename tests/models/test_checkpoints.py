@@ -117,7 +117,7 @@ def test_unknown_sizes_and_adapters_are_named(sam, tmp_path):
         load_checkpoint(tmp_path / "other.pth")
     state["image_encoder.blocks.0.Adapter.channel.0.weight"] = torch.zeros(2)
     torch.save({"model": state}, tmp_path / "med2d.pth")
-    with pytest.raises(CheckpointError, match="SAM with adapters"):
+    with pytest.raises(CheckpointError, match="8 x 8 grid, with adapters, which is none of"):
         load_checkpoint(tmp_path / "med2d.pth")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,12 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
+from napari_medicosam.models.adapters import add_adapters
 from napari_medicosam.models.image_encoder_tiny_vit import ImageEncoderTinyViT
 from napari_medicosam.models.specs import ModelSpec, get_spec
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
 
 def build_model(spec: ModelSpec | str, *, seed: int | None = None) -> Sam:
@@ -29,12 +30,7 @@ def build_model(spec: ModelSpec | str, *, seed: int | None = None) -> Sam:
     """
     if isinstance(spec, str):
         spec = get_spec(spec)
-    untouched: AbstractContextManager[object] = nullcontext()
-    if seed is not None:
-        untouched = torch.random.fork_rng(devices=[])
-    with untouched:
-        if seed is not None:
-            torch.manual_seed(seed)
+    with repeatable(seed):
         sam: Sam = Sam(
             image_encoder=_image_encoder(spec),
             prompt_encoder=PromptEncoder(
@@ -58,10 +54,21 @@ def build_model(spec: ModelSpec | str, *, seed: int | None = None) -> Sam:
     return sam.eval()
 
 
+@contextmanager
+def repeatable(seed: int | None) -> Iterator[None]:
+    """Random numbers on the CPU follow from `seed` inside, and go on as if nothing had been inside; None: neither."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def _image_encoder(spec: ModelSpec) -> nn.Module:
     if spec.encoder == "tiny_vit":
         return ImageEncoderTinyViT(spec)
-    encoder: nn.Module = ImageEncoderViT(
+    encoder = ImageEncoderViT(
         depth=spec.depths[0],
         embed_dim=spec.embed_dims[0],
         img_size=spec.model_size,
@@ -75,4 +82,7 @@ def _image_encoder(spec: ModelSpec) -> nn.Module:
         window_size=spec.window_sizes[0],
         out_chans=spec.prompt_dim,
     )
-    return encoder
+    if spec.adapters:
+        add_adapters(encoder)
+    module: nn.Module = encoder
+    return module

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from napari_medicosam.errors import CheckpointError
+from napari_medicosam.models.adapters import is_adapter
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.specs import SPECS, ModelSpec
 
@@ -50,7 +51,8 @@ def load_checkpoint(
     """Build the model whose weights a file holds.
 
     Plain SAM and MedSAM files, micro-sam / MedicoSAM training checkpoints (`model_state`, prefixes `sam.` and
-    `module.`), MobileSAM and LiteMedSAM files and our own safetensors are understood, in float16 or float32.
+    `module.`), SAM-Med2D (`model`, beside an optimizer), MobileSAM and LiteMedSAM files and our own safetensors are
+    understood, in float16 or float32.
 
     Args:
         path: `.pth`, `.pt` or `.safetensors`.
@@ -72,15 +74,9 @@ def load_checkpoint(
         )
     if spec is not None and found != spec:
         raise CheckpointError(f"{path} holds {found.name} ({describe_state(state)}){wanted}")
-    broken = [
-        name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if broken:
-        raise CheckpointError(
-            f"{path} holds values that are not finite, first in {broken[0]!r}: the file is unusable"
-        )
+    check_finite(state, path)
     sam = build_model(found)
-    _check_tensors(state, sam.state_dict(), f"{path} looks like {found.name} but")
+    check_tensors(state, sam.state_dict(), f"{path} looks like {found.name} but")
     sam.load_state_dict(state)
     return sam.to(device).eval()
 
@@ -91,10 +87,7 @@ def read_state(path: str | Path) -> State:
     Raises:
         CheckpointError: when the file is missing, cannot be read safely, or holds no SAM.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
-    content = _read(path)
+    content = read_content(path)
     for key in _NESTED:
         inner = content.get(key)
         if isinstance(inner, dict):
@@ -121,13 +114,12 @@ def recognise_spec(state: Mapping[str, Tensor]) -> ModelSpec | None:
 
 def describe_state(state: Mapping[str, Tensor]) -> str:
     """What the tensors are, in words for an error message."""
-    if any("adapter" in name.lower() for name in state):
-        return "a SAM with adapters (as SAM-Med2D writes)"
-    kind, dim, depth, side = _signature_of_state(state)
+    kind, dim, depth, side, adapters = _signature_of_state(state)
+    extra = ", with adapters" if adapters else ""
     if kind == "vit":
-        return f"a ViT encoder with {dim} channels, {depth} blocks and a {side} x {side} grid"
+        return f"a ViT encoder with {dim} channels, {depth} blocks and a {side} x {side} grid{extra}"
     if kind == "tiny_vit":
-        return f"a TinyViT encoder with {dim} channels, {depth} blocks and a stem of stride {side}"
+        return f"a TinyViT encoder with {dim} channels, {depth} blocks and a stem of stride {side}{extra}"
     return "an unknown kind of image encoder"
 
 
@@ -144,6 +136,17 @@ def save_model(model: Sam, path: str | Path, *, half: bool = False, overwrite: b
     Raises:
         CheckpointError: for another suffix, an existing file, a folder that is not there, or a full disk.
     """
+    state = model.state_dict()
+    if half:
+        state = {name: value.half() if _may_be_half(name, value) else value for name, value in state.items()}
+    spec = recognise_spec(state)
+    return save_state(state, path, label={"spec": spec.name if spec else "unknown"}, overwrite=overwrite)
+
+
+def save_state(
+    state: Mapping[str, Tensor], path: str | Path, *, label: dict[str, str], overwrite: bool = False
+) -> Path:
+    """Write tensors as `save_model` does, with its errors; `label` becomes the metadata of a `.safetensors`."""
     path = Path(path)
     if path.suffix not in (".pth", ".safetensors"):
         raise CheckpointError(f"cannot save {path.name!r}: wanted a name that ends in .pth or .safetensors")
@@ -151,17 +154,14 @@ def save_model(model: Sam, path: str | Path, *, half: bool = False, overwrite: b
         raise CheckpointError(f"{path} is already there; pass overwrite=True to replace it")
     if not path.parent.is_dir():
         raise CheckpointError(f"cannot save {path.name!r}: there is no folder {path.parent}")
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    if half:
-        state = {name: value.half() if _may_be_half(name, value) else value for name, value in state.items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
         if path.suffix == ".pth":
             torch.save(state, beside)
         else:
-            spec = recognise_spec(state)
-            save_file(state, beside, metadata={"spec": spec.name if spec else "unknown"})
+            save_file(state, beside, metadata=label)
         Path(beside).chmod(0o644)  # mkstemp makes it private; weights are as public as any file a user saves
         Path(beside).replace(path)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -171,7 +171,15 @@ def save_model(model: Sam, path: str | Path, *, half: bool = False, overwrite: b
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_content(path: str | Path) -> dict[str, Any]:
+    """What lies in a checkpoint, as it lies there; classes that are not tensors have become inert.
+
+    Raises:
+        CheckpointError: when the file is missing, or cannot be read safely.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -202,7 +210,19 @@ def _strip(name: str) -> str:
     return name
 
 
-def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], intro: str) -> None:
+def check_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise `CheckpointError` when a tensor that was read from `path` holds NaN or infinity."""
+    broken = [
+        name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds values that are not finite, first in {broken[0]!r}: the file is unusable"
+        )
+
+
+def check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], intro: str) -> None:
+    """Raise `CheckpointError`, beginning with `intro`, unless names and shapes are the same."""
     missing = sorted(wanted.keys() - state.keys())
     foreign = sorted(state.keys() - wanted.keys())
     wrong = [n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape]
@@ -219,23 +239,24 @@ def _may_be_half(name: str, value: Tensor) -> bool:
     return value.is_floating_point() and value.ndim >= 2 and "positional_encoding" not in name
 
 
-_Signature = tuple[str, int, int, int]
+_Signature = tuple[str, int, int, int, bool]
 
 
 def _signature_of_spec(spec: ModelSpec) -> _Signature:
     side = spec.grid_size if spec.encoder == "vit" else spec.patch_stride
-    return spec.encoder, spec.embed_dims[0], sum(spec.depths), side
+    return spec.encoder, spec.embed_dims[0], sum(spec.depths), side, spec.adapters
 
 
 def _signature_of_state(state: Mapping[str, Tensor]) -> _Signature:
-    """(encoder, first width, blocks, grid side of a ViT or stem stride of a TinyViT)."""
+    """(encoder, first width, blocks, grid side of a ViT or stem stride of a TinyViT, has adapters)."""
+    adapters = any(is_adapter(name) for name in state)
     position = state.get("image_encoder.pos_embed")
     if position is not None and position.ndim == 4:
         blocks = {name.split(".")[2] for name in state if name.startswith("image_encoder.blocks.")}
-        return "vit", position.shape[3], len(blocks), position.shape[1]
+        return "vit", position.shape[3], len(blocks), position.shape[1], adapters
     stem = state.get("image_encoder.patch_embed.seq.2.c.weight")
     if stem is not None and stem.ndim == 4:
         in_blocks = (name.split(".") for name in state if name.startswith("image_encoder.layers."))
         blocks = {f"{part[2]}.{part[4]}" for part in in_blocks if part[3] == "blocks"}
-        return "tiny_vit", stem.shape[0], len(blocks), 4 if stem.shape[2] == 3 else 1
-    return "unknown", 0, 0, 0
+        return "tiny_vit", stem.shape[0], len(blocks), 4 if stem.shape[2] == 3 else 1, adapters
+    return "unknown", 0, 0, 0, adapters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from napari_medicosam.errors import CheckpointError
@@ -29,6 +29,7 @@ class ModelSpec:
         patch_stride: pixels a token at the encoder's input; TinyViT's stem uses 4 or 1.
         classifier_classes: size of the unused ImageNet head that MobileSAM's files carry, 0 for none.
         pixel_mean, pixel_std: `Sam.preprocess` maps 0..255 RGB to (pixel - mean) / std.
+        adapters: SAM-Med2D's adapter in every block of a ViT.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelSpec:
     classifier_classes: int = 0
     pixel_mean: tuple[float, float, float] = _IMAGENET_MEAN
     pixel_std: tuple[float, float, float] = _IMAGENET_STD
+    adapters: bool = False
 
     @property
     def low_res_size(self) -> int:
@@ -58,7 +60,12 @@ class ModelSpec:
 
     def as_record(self) -> dict[str, Any]:
         """JSON-ready description; part of the key of stored embeddings."""
-        return asdict(self)
+        record = asdict(self)
+        if not self.adapters:
+            del record[
+                "adapters"
+            ]  # came after embeddings were first stored, whose keys must stay as they were
+        return record
 
 
 def _vit(name: str, dim: int, depth: int, heads: int, global_attention: tuple[int, ...]) -> ModelSpec:
@@ -85,6 +92,10 @@ SPECS: dict[str, ModelSpec] = {
         _vit("vit_b", 768, 12, 12, (2, 5, 8, 11)),
         _vit("vit_l", 1024, 24, 16, (5, 11, 17, 23)),
         _vit("vit_h", 1280, 32, 16, (7, 15, 23, 31)),
+        # SAM-Med2D's
+        replace(
+            _vit("vit_b_med2d", 768, 12, 12, (2, 5, 8, 11)), model_size=256, grid_size=16, adapters=True
+        ),
         # MobileSAM's TinyViT
         ModelSpec(
             "vit_t", "tiny_vit", 1024, 64, 256, _TINY_DIMS, _TINY_DEPTHS, _TINY_HEADS, (), (7, 7, 14, 7),
@@ -97,6 +108,10 @@ SPECS: dict[str, ModelSpec] = {
         ),
         # for tests: small enough to run everywhere, built by the same code as the others
         ModelSpec("sam_test", "vit", 64, 4, 32, (16,), (2,), (2,), (1,), window_sizes=(2,), patch_stride=16),
+        ModelSpec(
+            "sam_test_adapters", "vit", 64, 4, 32, (16,), (2,), (2,), (1,), window_sizes=(2,), patch_stride=16,
+            adapters=True,
+        ),
     )
 }  # fmt: skip
 
