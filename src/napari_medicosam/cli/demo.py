@@ -10,7 +10,7 @@ from rich.table import Table
 
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, results, slice_progress
-from napari_medicosam.cli.job import open_job
+from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PromptSet
@@ -40,7 +40,7 @@ def demo(
         raise FileError(f"cannot make the folder {output}: {error}") from error
     image = read_volume(scan.image)
     truth = read_labels(scan.labels).array == scan.label
-    job = open_job(image, 0, model, scan.window, None, device)
+    job = open_job(image, 0, JobOptions(model, scan.window, device=device))
     notes.print(f"{scan.name}, {scan.organ}: one box on slice {scan.slice_index}, model {job.model.name}")
     mask = _segment(job, scan)
 

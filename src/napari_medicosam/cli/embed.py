@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
-from napari_medicosam.cli.job import axis_of, open_job
+from napari_medicosam.cli.job import JobOptions, axis_of, open_job
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
@@ -24,7 +24,7 @@ def embed(
     from napari_medicosam.io.volumes import read_volume
 
     volume = read_volume(image)
-    job = open_job(volume, axis_of(volume, axis), model, window, embeddings, device)
+    job = open_job(volume, axis_of(volume, axis), JobOptions(model, window, embeddings, device))
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
     missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0

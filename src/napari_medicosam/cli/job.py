@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 
 if TYPE_CHECKING:
     from napari_medicosam.cache.store import EmbeddingStore
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 2 * 1024**3
 """Embeddings kept in memory while a command runs; about 1000 slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What a command was told about how to segment.
+
+    Attributes:
+        model: registry name or checkpoint file.
+        window: a word of `resolve_intensity`, or LOW,HIGH; None takes what the model wants.
+        embeddings: folder of stored embeddings; None keeps them in memory.
+        device: of torch; None takes the best there is.
+        zoom: which objects are looked at in a view of the slice.
+    """
+
+    model: str
+    window: str | None = None
+    embeddings: Path | None = None
+    device: str | None = None
+    zoom: ZoomRule = DEFAULT_ZOOM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,18 +80,17 @@ def axis_of(image: Volume, axis: str) -> int:
     return chosen
 
 
-def open_job(
-    image: Volume, axis: int, model_name: str, window: str | None, embeddings: Path | None, device: str | None
-) -> Job:
+def open_job(image: Volume, axis: int, options: JobOptions) -> Job:
     """Load the model, resolve the intensity mapping, open the embedding store."""
     from napari_medicosam.cli.console import download_progress
     from napari_medicosam.predict.service import SegmentationService
     from napari_medicosam.weights.loading import load_weights
 
-    with download_progress(model_name) as progress:
-        model = load_weights(model_name, device, progress)
-    mapping = resolve_intensity(window or model.window, image.array, is_rgb=image.is_rgb)
-    service = SegmentationService(model, mapping, _open_store(image, model, mapping, embeddings))
+    with download_progress(options.model) as progress:
+        model = load_weights(options.model, options.device, progress)
+    mapping = resolve_intensity(options.window or model.window, image.array, is_rgb=image.is_rgb)
+    store = _open_store(image, model, mapping, options.embeddings)
+    service = SegmentationService(model, mapping, store, options.zoom)
     return Job(image, SliceStack(image.array, axis), service)
 
 

@@ -65,6 +65,14 @@ Embeddings = Annotated[
     Path | None, typer.Option("--embeddings", help="Folder of embeddings to reuse, resume and add to.")
 ]
 EmbeddingsFolder = Annotated[Path, typer.Option("--embeddings", help="Folder to keep the embeddings in.")]
+Zoom = Annotated[
+    str,
+    typer.Option(
+        "--zoom",
+        help="Look at small objects in a view around them instead of the whole slice: never, auto or always (where "
+        "anything is gained).",
+    ),
+]
 Overlap = Annotated[
     str, typer.Option("--overlap", help="Where two objects claim a voxel: error, first or last wins.")
 ]

@@ -13,10 +13,11 @@ import numpy as np
 
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
-from napari_medicosam.cli.job import axis_of, open_job
+from napari_medicosam.cli.job import JobOptions, axis_of, open_job
 from napari_medicosam.cli.prompt_arguments import read_objects
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def segment(
     box_extension: options.BoxExtension = None,
     z_range: options.ZRange = None,
     embeddings: options.Embeddings = None,
+    zoom: options.Zoom = DEFAULT_ZOOM.policy,
     overlap: options.Overlap = "error",
     overwrite: options.Overwrite = False,
     report: options.Report = None,
@@ -62,6 +64,7 @@ def segment(
     from napari_medicosam.io.volumes import check_writable, read_volume, write_labels
 
     settings = _settings(mode, iou_threshold, box_extension) if propagate else None
+    rule = ZoomRule(zoom)
     volume = read_volume(image)
     _check_targets(image, output, report, overwrite)
     check_writable(output, volume, overwrite=overwrite)
@@ -69,7 +72,7 @@ def segment(
     wanted = read_objects(point or [], box or [], prompts, volume, number)
     canvas = LabelCanvas(volume.geometry.shape_zyx, overlap, max(one.object_id for one in wanted))
 
-    job = open_job(volume, number, model, window, embeddings, device)
+    job = open_job(volume, number, JobOptions(model, window, embeddings, device, rule))
     notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {number}")
     bounds = job.z_range(z_range)
     try:
@@ -189,6 +192,7 @@ def _write_report(
         "version": version("napari-medicosam"),
         "model": job.model.name,
         "weights_sha256": job.model.weights_sha256,
+        "zoom": job.service.zoom.policy,
         "intensity": job.mapping.as_record(),
         "axis": job.stack.axis,
         "plane": job.image.geometry.plane_name(job.stack.axis),

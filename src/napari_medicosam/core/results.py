@@ -40,9 +40,22 @@ class Region:
         return self.y1 <= self.y0 or self.x1 <= self.x0
 
     @property
+    def size_yx(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
     def slices_yx(self) -> tuple[slice, slice]:
         """Index of this rectangle in an array of the slice."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def check_view(self, size_yx: tuple[int, int]) -> None:
+        """Raise `InputError` unless this can be a view: at least one pixel, all of it inside the slice."""
+        rows, columns = size_yx
+        if self.is_empty or self.y0 < 0 or self.x0 < 0 or self.y1 > rows or self.x1 > columns:
+            raise InputError(
+                f"a view must lie inside its slice of {rows} rows and {columns} columns, got {self}"
+            )
 
     def union(self, other: Region) -> Region:
         """Smallest rectangle that covers both."""
@@ -74,9 +87,13 @@ class SegmentRequest:
             as mask prompt; `prompts.mask` must then be None.
         object_id: the object's label, > 0.
         generation: counts requests of a session; an answer with an old one is dropped.
+        previous_view: `SegmentResult.view` of the last answer, always handed on together with its logits: the
+            part of the slice that `previous_logits` cover, None for the whole slice. Without logits it only
+            says where the object was looked at, so that the next answer need not encode again.
 
     Raises:
-        InputError: for empty prompts, prompts outside the slice, an empty slice, or two mask prompts.
+        InputError: for empty prompts, prompts outside the slice, an empty slice, two mask prompts, or a view
+            that is empty or reaches beyond the slice.
     """
 
     image_slice: NDArray[Any]
@@ -84,6 +101,7 @@ class SegmentRequest:
     previous_logits: NDArray[np.float32] | None = None
     object_id: int = 1
     generation: int = 0
+    previous_view: Region | None = None
 
     def __post_init__(self) -> None:
         image = np.asarray(self.image_slice)
@@ -97,6 +115,8 @@ class SegmentRequest:
             raise InputError("got both a mask prompt and previous logits: SAM takes one mask prompt")
         if self.object_id < 1:
             raise InputError(f"object_id must be 1 or more (0 is background), got {self.object_id}")
+        if self.previous_view is not None:
+            self.previous_view.check_view((image.shape[0], image.shape[1]))
         object.__setattr__(self, "image_slice", frozen_array(image))
         if self.previous_logits is not None:
             object.__setattr__(self, "previous_logits", frozen_array(self.previous_logits, np.float32))
@@ -116,8 +136,13 @@ class SegmentResult:
         mask: bool (rows, columns) of the slice, read-only.
         region: tight bounds of the mask.
         iou_prediction: the model's own estimate of the mask's IoU (not clipped: SAM may say 1.02).
-        low_res_logits: float32 (h, w), to be fed back as `previous_logits`.
+        low_res_logits: float32 (h, w), to be fed back as `previous_logits`, in the model's frame of `view`.
         object_id, generation: copied from the request.
+        view: the part of the slice that the model saw and `low_res_logits` cover; None for the whole slice. To
+            be fed back as `previous_view`. The mask is empty outside it.
+
+    Raises:
+        InputError: for a view that is empty or reaches beyond the slice.
     """
 
     plane: SlicePlane
@@ -127,3 +152,8 @@ class SegmentResult:
     low_res_logits: NDArray[np.float32]
     object_id: int = 1
     generation: int = 0
+    view: Region | None = None
+
+    def __post_init__(self) -> None:
+        if self.view is not None:
+            self.view.check_view((self.mask.shape[0], self.mask.shape[1]))

@@ -49,10 +49,22 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The last mask of an object on a prompted slice as it lies in the labels, and its low-res logits."""
+    """The last mask of an object on a prompted slice as it lies in the labels, its low-res logits, and the part
+    of the slice that these cover (None: all of it).
+    """  # noqa: D205
 
     written: NDArray[np.bool_]
     low_res_logits: NDArray[np.float32]
+    view: Region | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskHint:
+    """What an object already is on a slice: logits with their view (None: the whole slice), or a mask, or neither."""
+
+    logits: NDArray[np.float32] | None = None
+    view: Region | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -148,7 +160,7 @@ class Annotation:
         """Write the mask of a prompted slice and keep its logits for the next correction."""
         self.write(result.plane, result.mask, result.object_id, edit)
         written = frozen_array(self.mask(result.plane, result.object_id))
-        self.answers[result.object_id, result.plane] = Answer(written, result.low_res_logits)
+        self.answers[result.object_id, result.plane] = Answer(written, result.low_res_logits, result.view)
 
     def take_back(self, edit: Edit) -> None:
         """Restore prompts and masks of before the edit; the object becomes the current one."""
@@ -160,12 +172,12 @@ class Annotation:
             self.write(plane, mask, edit.object_id, None)
             self.answers.pop((edit.object_id, plane), None)
 
-    def mask_hint(self, plane: SlicePlane) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+    def mask_hint(self, plane: SlicePlane) -> MaskHint:
         """What the current object already is on the slice: low-res logits of its last answer; or, where it
         was propagated or painted since, its mask; or neither.
         """  # noqa: D205
         own = self.mask(plane, self.object_id)
         answer = self.answers.get((self.object_id, plane))
         if answer is not None and own.any() and np.array_equal(own, answer.written):
-            return answer.low_res_logits, None
-        return None, own if own.any() else None
+            return MaskHint(answer.low_res_logits, answer.view)
+        return MaskHint(mask=own) if own.any() else MaskHint()

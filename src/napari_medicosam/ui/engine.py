@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.ui.torch_import import import_torch
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import status
-from napari_medicosam.weights.registry import find_entry, is_checkpoint_path
+from napari_medicosam.weights.registry import is_checkpoint_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,12 +65,14 @@ class ServiceSettings:
         window: a word of `resolve_intensity`, or LOW,HIGH.
         volume: (z, y, x) or (z, y, x, 3), told apart by identity.
         folder: of stored embeddings; None keeps them in memory only.
+        zoom: which objects are looked at in a view of the slice.
     """
 
     model: str
     window: str
     volume: Any
     folder: Path | None
+    zoom: ZoomRule = DEFAULT_ZOOM
 
     @property
     def is_rgb(self) -> bool:
@@ -79,7 +83,8 @@ class ServiceSettings:
         """True when a service made for the one serves the other."""
         return (
             other is not None
-            and (self.model, self.window, self.folder) == (other.model, other.window, other.folder)
+            and (self.model, self.window, self.folder, self.zoom)
+            == (other.model, other.window, other.folder, other.zoom)
             and self.volume is other.volume
         )
 
@@ -114,7 +119,7 @@ class Engine:
         wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
         mapping = resolve_intensity(wanted, np.asarray(settings.volume), is_rgb=settings.is_rgb)
         key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
-        service = SegmentationService(model, mapping, _make_store(settings, key))
+        service = SegmentationService(model, mapping, _make_store(settings, key), settings.zoom)
         self._service = (settings, service)
         return service
 

@@ -18,6 +18,7 @@ from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.ui import layers
+from napari_medicosam.ui.annotation import MaskHint
 from napari_medicosam.ui.tasks import Propagation
 
 if TYPE_CHECKING:
@@ -100,13 +101,18 @@ class Pipeline:
                 where it moved or removed one, or for None, the slice starts afresh.
         """
         annotation = self._wanted()
-        prompts, logits = annotation.current.on(plane), None
+        prompts, hint = annotation.current.on(plane), MaskHint()
         if before is not None and annotation.current.grew_from(before, plane):
-            logits, mask = annotation.mask_hint(plane)
-            prompts = replace(prompts, mask=mask)
+            hint = annotation.mask_hint(plane)
+            prompts = replace(prompts, mask=hint.mask)
         self._generation += 1
         return SegmentRequest(
-            np.asarray(plane.cut(annotation.volume)), prompts, logits, annotation.object_id, self._generation
+            image_slice=np.asarray(plane.cut(annotation.volume)),
+            prompts=prompts,
+            previous_logits=hint.logits,
+            object_id=annotation.object_id,
+            generation=self._generation,
+            previous_view=hint.view,
         )
 
     def change_prompts(self, prompts: VolumePrompts) -> None:

@@ -18,6 +18,7 @@ from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation, ObjectInfo
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
@@ -57,6 +58,7 @@ class AnnotationSession:
         self.model = DEFAULT_MODEL
         self.window = "auto"
         self.embeddings_folder: Path | None = None
+        self.zoom = DEFAULT_ZOOM  # may be set: which objects are looked at in a view, from the next prompt on
         self._runner = Runner() if runner is None else runner
         self._worker = Worker(Engine() if engine is None else engine)
         self._layers = PromptLayers(viewer)
@@ -307,7 +309,9 @@ class AnnotationSession:
         return self._layers.wanted()
 
     def _settings(self) -> ServiceSettings:
-        return ServiceSettings(self.model, self.window, self._wanted().volume, self.embeddings_folder)
+        return ServiceSettings(
+            self.model, self.window, self._wanted().volume, self.embeddings_folder, self.zoom
+        )
 
     def _add(self, prompts: VolumePrompts) -> None:
         """Prompts from a script: what is wrong with them is the caller's to know."""
