@@ -7,9 +7,15 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# No test measures time: the machine may be busy.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def _is_local(address: Any) -> bool:
@@ -49,4 +55,5 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("NAPARI_MEDICOSAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("NAPARI_MEDICOSAM_MODELS", str(tmp_path_factory.mktemp("models")))
     monkeypatch.delenv("NAPARI_MEDICOSAM_OFFLINE", raising=False)

@@ -13,8 +13,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from napari_medicosam.cli.models import models_app
-from napari_medicosam.errors import InputError, WeightsError
+from napari_medicosam.errors import CheckpointError, InputError, WeightsError
+from napari_medicosam.models.build import build_model
+from napari_medicosam.models.checkpoints import save_model
 from napari_medicosam.weights import registry
+from napari_medicosam.weights.catalogue import find_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +101,8 @@ def test_list_has_a_line_for_every_entry() -> None:
     assert lines["litemedsam"][1:] == ["vit_t_lite", "bundled", "20", "MB", "Apache-2.0"]
     assert lines["vit_h"][1:] == ["vit_h", "remote", "2.6", "GB", "Apache-2.0"]
     assert lines["medicosam_vit_b_semantic_decoder"][1:4] == ["decoder", "remote", "-"]
-    assert lines["sam_med2d_vit_b"][1:4] == ["-", "ask", "-"]
+    assert lines["sam_med2d_vit_b"][1:4] == ["vit_b_med2d", "ask", "-"]
+    assert lines["ft_sam_vit_b"][1:4] == ["-", "ask", "-"]
 
 
 @pytest.mark.usefixtures("small_registry")
@@ -173,13 +177,15 @@ def test_verify_hashes_what_is_there(cache: Path) -> None:
     assert _run_well("verify", "by_hand") == "by_hand: no hash\n"
 
 
-def test_path_follows_the_variable(cache: Path) -> None:
+def test_path_follows_the_variable(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert _run_well("path") == f"{cache / 'weights'}\n"
+    monkeypatch.setenv("NAPARI_MEDICOSAM_MODELS", str(tmp_path / "mine"))
+    assert _run_well("path", "--own") == f"{tmp_path / 'mine'}\n"
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.load_registry().entries])
 def test_info_says_everything(name: str) -> None:
-    entry = registry.find_entry(name)
+    entry = find_entry(name)
     said = _run_well("info", name)
     for text in (entry.licence, entry.citation, entry.trained_on, entry.input, entry.remark):
         assert text in said
@@ -193,3 +199,74 @@ def test_help_explains_nodes_without_network() -> None:
     assert "compute nodes have no network" in said
     assert "NAPARI_MEDICOSAM_CACHE" in said
     assert "NAPARI_MEDICOSAM_OFFLINE=1" in said
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NAPARI_MEDICOSAM_MODELS", str(tmp_path / "mine"))
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def own_weights(tmp_path: Path) -> str:
+    return str(save_model(build_model("sam_test", seed=3), tmp_path / "best.safetensors"))
+
+
+def test_an_own_model_is_added_shown_checked_and_removed(own_folder: Path, own_weights: str) -> None:
+    path = own_folder / "livers.safetensors"
+    notes = (
+        "--title",
+        "Livers of ours",
+        "--trained-on",
+        "40 scans",
+        "--licence",
+        "CC0-1.0",
+        "--scaling",
+        "unit",
+    )
+    assert _run_well("add", own_weights, "--name", "livers", *notes) == f"{path}\n"
+    (line,) = (line.split() for line in _run_well().splitlines() if line.split()[:1] == ["livers"])
+    assert line == ["livers", "sam_test", "own", "0", "MB", "CC0-1.0"]
+    record = next(record for record in json.loads(_run_well("--json")) if record["name"] == "livers")
+    assert (record["where"], record["path"], record["title"]) == ("own", str(path), "Livers of ours")
+    said = _run_well("info", "livers")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for text in ("Livers of ours", "40 scans", "CC0-1.0", "RGB 0..1", str(path), digest):
+        assert text in said
+    assert "livers: ok" in _run_well("verify").splitlines()
+    assert _run_well("fetch", "livers") == f"{path}\n"
+
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    result = _run("verify")
+    assert "livers: bad" in result.stdout
+    assert "another hash than the file that was added" in str(result.exception)
+    path.unlink()
+    assert "livers is not on this machine" in str(_run("verify").exception)
+    assert "file is gone" in _run_well()
+
+    _run_well("remove", "livers")
+    assert list(own_folder.iterdir()) == []
+    assert "livers" not in _run_well()
+
+
+def test_an_own_model_is_replaced_only_when_told_to(own_folder: Path, own_weights: str) -> None:
+    _run_well("add", own_weights, "--name", "livers")
+    assert "say --overwrite" in str(_run("add", own_weights, "--name", "livers").exception)
+    _run_well("add", own_weights, "--name", "livers", "--title", "second", "--overwrite")
+    assert "second" in _run_well("info", "livers")
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (("remove", "litemedsam"), WeightsError, "neither replace nor remove"),
+        (("remove", "nothing"), WeightsError, "no model 'nothing' of your own"),
+        (("add", "nowhere.pth", "--name", "mine"), CheckpointError, "no checkpoint at nowhere.pth"),
+        (("add", "nowhere.pth", "--name", "vit_b"), WeightsError, "neither replace nor remove"),
+    ],
+)
+def test_own_models_that_are_none(arguments: tuple[str, ...], error: type[Exception], words: str) -> None:
+    result = _run(*arguments)
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)

@@ -10,9 +10,13 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QFileDialog, QSpinBox
 from ui_helpers import canvas_position
 
+from napari_medicosam.models.build import build_model
+from napari_medicosam.models.checkpoints import save_model
 from napari_medicosam.ui.factory import session as session_of
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
 from napari_medicosam.ui.segment_widget import SegmentWidget
+from napari_medicosam.weights.adding import ModelNotes, add_own_model
+from napari_medicosam.weights.own_models import remove_own_model
 
 
 @pytest.fixture
@@ -191,6 +195,72 @@ def test_test_weights_are_not_offered(make_session):
     assert "litemedsam" in names
     assert "sam_test" not in names
     assert "bundled" in widget._model.itemText(names.index("litemedsam"))
+    widget.close()
+
+
+def model_texts(widget):
+    box = widget._model
+    return {box.itemData(i): box.itemText(i) for i in range(box.count())}
+
+
+def add_model(tmp_path, name):
+    weights = save_model(build_model("sam_test", seed=3), tmp_path / f"{name}.safetensors")
+    add_own_model(name, weights, ModelNotes(title=f"title of {name}", trained_on="40 scans"))
+    return weights
+
+
+def test_own_models_are_in_the_list(make_session, tmp_path):
+    add_model(tmp_path, "livers")
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    assert model_texts(widget)["livers"] == "livers  (yours)"
+    index = widget._model.findData("livers")
+    assert "title of livers\nTrained on: 40 scans" in widget._model.itemData(
+        index, Qt.ItemDataRole.ToolTipRole
+    )
+    widget._model.activated.emit(index)
+    assert session.model == "livers"
+    assert widget._model.currentText() == "livers  (yours)"
+    widget.close()
+
+
+def test_a_model_added_while_napari_is_open_is_in_the_list_that_opens(make_session, tmp_path, qtbot):
+    _, session = make_session()
+    session.set_model("litemedsam")
+    widget = SegmentWidget(session=session)
+    qtbot.addWidget(widget)
+    widget.show()
+    before = model_texts(widget)
+    add_model(tmp_path, "livers")
+    assert "livers" not in model_texts(widget)
+    QTest.mouseClick(widget._model, Qt.MouseButton.LeftButton)
+    after = model_texts(widget)
+    widget._model.hidePopup()
+    assert after == before | {"livers": "livers  (yours)"}
+    assert list(after)[-2:] == ["livers", ""], "the way to a file stays last"
+    assert session.model == widget._model.currentData() == "litemedsam"
+
+    remove_own_model("livers")
+    widget.hide()
+    add_model(tmp_path, "spleens")
+    widget.show()
+    assert model_texts(widget) == before | {"spleens": "spleens  (yours)"}
+
+
+def test_a_chosen_file_stays_in_the_list(make_session, monkeypatch, tmp_path):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    path = str(save_model(build_model("sam_test"), tmp_path / "best.safetensors"))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: (path, ""))
+    for _ in range(2):  # a file that is chosen again is there once
+        widget._model.activated.emit(widget._model.findData(""))
+    assert session.model == widget._model.currentData() == path
+    add_model(tmp_path, "livers")
+    widget._model.opening.emit()
+    texts = [widget._model.itemText(i) for i in range(widget._model.count())]
+    assert texts[-3:] == ["livers  (yours)", "best.safetensors", "From file …"]
+    assert texts.count("best.safetensors") == 1
+    assert widget._model.currentData() == path
     widget.close()
 
 

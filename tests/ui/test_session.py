@@ -15,9 +15,9 @@ from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
 from napari_medicosam.ui.session import AnnotationSession
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import status
 from napari_medicosam.weights.loading import load_weights
-from napari_medicosam.weights.registry import find_entry
 
 
 def labels_of(viewer):

@@ -24,9 +24,10 @@ from weights_server import Reply, WeightsServer
 
 from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.weights import fetch as fetching
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.download import CHUNK_BYTES, ResumableDownload
 from napari_medicosam.weights.fetch import cache_folder, fetch, local_path, status, verify, weights_folder
-from napari_medicosam.weights.registry import Entry, find_entry
+from napari_medicosam.weights.registry import Entry
 
 EntryMaker = Callable[..., Entry]
 

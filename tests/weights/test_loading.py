@@ -10,8 +10,9 @@ from napari_medicosam.errors import CheckpointError, WeightsError
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.specs import SPECS
 from napari_medicosam.weights import loading
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.loading import load_weights, resolve_device
-from napari_medicosam.weights.registry import DEFAULT_MODEL, find_entry
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
 def test_the_default_works_offline_under_both_its_names(monkeypatch):
@@ -64,7 +65,7 @@ def test_a_stray_file_does_not_shadow_a_name(tmp_path, monkeypatch):
         ("sam_tset", WeightsError, "sam_test"),
         ("nowhere/weights.pth", CheckpointError, "no checkpoint at"),
         ("medicosam_vit_b_semantic_decoder", WeightsError, "belongs to medicosam_vit_b"),
-        ("sam_med2d_vit_b", WeightsError, "not built by this version"),
+        ("ft_sam_vit_b", WeightsError, "not built by this version"),
     ],
 )
 def test_what_cannot_be_loaded_says_why(name, error, message):

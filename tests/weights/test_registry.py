@@ -13,9 +13,9 @@ import pytest
 
 from napari_medicosam.errors import WeightsError
 from napari_medicosam.models.specs import SPECS
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.registry import (
     Registry,
-    find_entry,
     load_registry,
     read_registry,
     registry_schema,
@@ -142,6 +142,7 @@ def test_unknown_name_lists_close_ones() -> None:
             "resource",
         ),
         ({"source": {"kind": "torrent", "url": "https://example.org"}}, "torrent"),
+        ({"source": {"kind": "own"}}, "'own' is for models that users add"),
         ({"role": "semantic_decoder"}, "has no spec"),
         ({"name": "a/b"}, "name"),
         ({"licence": " "}, "licence"),
@@ -195,7 +196,7 @@ def test_registry_is_found_in_an_installed_wheel(tmp_path: Path) -> None:
                  "weights/registry.py"):  # fmt: skip
         (package / file).parent.mkdir(parents=True, exist_ok=True)
         (package / file).write_bytes((ROOT / "src" / "napari_medicosam" / file).read_bytes())
-    code = "from napari_medicosam.weights.registry import find_entry; print(find_entry('vit_t_lite').name)"
+    code = "from napari_medicosam.weights.registry import load_registry; print(load_registry().find('vit_t_lite').name)"
     command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(wheel)}
     absent = subprocess.run(

@@ -1,9 +1,10 @@
-"""`medicosam models`: what weights there are, and getting them onto this machine."""
+"""`medicosam models`: what weights there are, getting them onto this machine, and adding one's own."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pooch
@@ -13,19 +14,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_medicosam.cli.console import download_progress
+from napari_medicosam.cli.console import download_progress, notes
 from napari_medicosam.errors import InputError, WeightsError
+from napari_medicosam.weights.catalogue import find_entry, known_entries
 from napari_medicosam.weights.fetch import fetch, local_path, status, verify, weights_folder
-from napari_medicosam.weights.registry import AskSource, Entry, PackageSource, find_entry, load_registry
+from napari_medicosam.weights.own_models import own_models_folder, remove_own_model
+from napari_medicosam.weights.registry import AskSource, Entry, OwnSource, PackageSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # One line a paragraph: typer keeps line ends as they are.
 _HELP = (
-    "List, fetch and verify the weights of models. Without a subcommand: list them.\n\n"
+    "List, fetch and verify the weights of models, and add your own. Without a subcommand: list them.\n\n"
     "Weights are kept in a cache folder (`medicosam models path`), which the environment variable "
-    "NAPARI_MEDICOSAM_CACHE moves.\n\n"
+    "NAPARI_MEDICOSAM_CACHE moves; your own models in a folder of the user's data (`medicosam models path --own`), "
+    "which NAPARI_MEDICOSAM_MODELS moves.\n\n"
     "For a cluster whose compute nodes have no network: on the login node, set NAPARI_MEDICOSAM_CACHE to a folder "
     "on a shared disk and run `medicosam models fetch NAME`; in the job, set the same NAPARI_MEDICOSAM_CACHE and "
     "NAPARI_MEDICOSAM_OFFLINE=1, so that nothing ever waits for a network."
@@ -48,7 +52,7 @@ def list_models(
                 "--json belongs to the list: wanted `medicosam models --json` without a subcommand"
             )
         return
-    entries = load_registry().entries
+    entries = known_entries()
     if as_json:
         typer.echo(json.dumps([_record(entry) for entry in entries], indent=2))
         return
@@ -78,7 +82,7 @@ def fetch_models(
     if everything == bool(names):
         raise InputError("wanted the NAME of at least one model, or --all")
     if everything:
-        entries = [entry for entry in load_registry().entries if entry.source.kind == "url"]
+        entries = [entry for entry in known_entries() if entry.source.kind == "url"]
     else:
         entries = [find_entry(name) for name in names or ()]
     # pooch announces each download on stderr, through the bar.
@@ -95,18 +99,18 @@ def fetch_models(
 
 @models_app.command("verify")
 def verify_models(names: Names = None) -> None:
-    """Compare the weights on this machine (all, or those named) with their published hashes."""
-    entries: Sequence[Entry] = [find_entry(name) for name in names] if names else load_registry().entries
+    """Compare the weights on this machine (all, or those named) with their published hashes, own ones with theirs."""
+    entries: Sequence[Entry] = [find_entry(name) for name in names] if names else known_entries()
     bad = []
     for entry in entries:
         verdict = verify(entry)
-        if verdict == "absent" and not names:
+        is_own = isinstance(entry.source, OwnSource)
+        if verdict == "absent" and not names and not is_own:
             continue
         typer.echo(f"{entry.name}: {verdict}")
         if verdict == "bad":
-            bad.append(
-                f"{entry.name} is damaged: {local_path(entry)} has another hash than the published file"
-            )
+            which = "file that was added" if is_own else "published file"
+            bad.append(f"{entry.name} is damaged: {local_path(entry)} has another hash than the {which}")
         elif verdict == "absent":
             bad.append(f"{entry.name} is not on this machine")
     if bad:
@@ -114,9 +118,53 @@ def verify_models(names: Names = None) -> None:
 
 
 @models_app.command("path")
-def print_path() -> None:
+def print_path(
+    own: Annotated[bool, typer.Option("--own", help="The folder of your own models instead.")] = False,
+) -> None:
     """Print the folder that weights are downloaded to."""
-    typer.echo(weights_folder())
+    typer.echo(own_models_folder() if own else weights_folder())
+
+
+@models_app.command("add")
+def add_model(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Weights, such as best.safetensors of a finetuning run.")
+    ],
+    name: Annotated[str, typer.Option("--name", help="Lower-case letters, digits and underscores.")],
+    title: Annotated[str, typer.Option("--title", help="One line for lists.")] = "",
+    trained_on: Annotated[str, typer.Option("--trained-on", help="The data.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
+    window: Annotated[
+        str, typer.Option("--window", help="Used when nobody says: auto, percentile, minmax or identity.")
+    ] = "auto",
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            "--scaling", help="imagenet or unit; unit for what was finetuned from MedSAM.", show_default=False
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace your model that has the name.")
+    ] = False,
+) -> None:
+    """Copy weights of your own into the list of models, under a name, and print where they lie now.
+
+    From then on NAME is a model like any other: in the list of napari's widget, in --model NAME, in load_model(NAME).
+    """
+    from napari_medicosam.weights.adding import ModelNotes, add_own_model
+
+    entry = add_own_model(
+        name, path, ModelNotes(title, trained_on, licence, window, scaling), overwrite=overwrite
+    )
+    notes.print(f"added {entry.name}: {entry.spec}, input scaling {entry.scaling}")
+    typer.echo(local_path(entry))
+
+
+@models_app.command("remove")
+def remove_model(name: Annotated[str, typer.Argument(help="Name of a model of your own.")]) -> None:
+    """Delete a model that was added with `add`, its weights included."""
+    remove_own_model(name)
+    notes.print(f"removed {name}")
 
 
 @models_app.command("info")
@@ -174,8 +222,8 @@ def _architecture(entry: Entry) -> str:
 
 def _where(entry: Entry) -> str:
     where = status(entry)
-    if isinstance(entry.source, PackageSource) and local_path(entry) is None:
-        return "not installed"
+    if isinstance(entry.source, PackageSource | OwnSource) and local_path(entry) is None:
+        return "file is gone" if where == "own" else "not installed"
     return where
 
 

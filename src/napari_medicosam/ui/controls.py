@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
+from qtpy import QtCore
 from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
 
 from napari_medicosam.errors import MedicoSamError
@@ -14,9 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def combo(tip: str) -> QComboBox:
+class OpeningComboBox(QComboBox):
+    """A combo box that says when its list is about to be shown, so that the list can be brought up to date."""
+
+    opening = QtCore.Signal()  # type: ignore[attr-defined]  # Qt bindings call it differently
+
+    def showPopup(self) -> None:  # noqa: N802  Qt's name
+        """Show the list."""
+        self.opening.emit()
+        super().showPopup()
+
+
+def combo(tip: str) -> OpeningComboBox:
     """A combo box that long names do not widen."""
-    box = QComboBox()
+    box = OpeningComboBox()
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_medicosam.core.intensity import WINDOW_PRESETS
+from napari_medicosam.weights.catalogue import known_entries
 from napari_medicosam.weights.fetch import status
-from napari_medicosam.weights.registry import load_registry
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
     from napari_medicosam.weights.registry import Entry
 
-_ORIGINS = {"bundled": "bundled", "cached": "downloaded", "package": "installed", "ask": "needs a file"}
+_ORIGINS = {
+    "bundled": "bundled",
+    "cached": "downloaded",
+    "package": "installed",
+    "ask": "needs a file",
+    "own": "yours",
+}
 
 WINDOW_HELP = {
     "auto": "what the model was trained with; soft tissue for CT",
@@ -26,10 +32,10 @@ WINDOW_HELP = {
 
 
 def model_choices() -> list[tuple[str, str, str]]:
-    """(name, text, help) of every interactive model for people; random weights for tests are left out."""
+    """(name, text, help) of every interactive model for people, their own last; random test weights are left out."""
     entries = [
         entry
-        for entry in load_registry().entries
+        for entry in known_entries()
         if entry.role == "interactive" and entry.spec is not None and entry.source.kind != "seeded"
     ]
     return [(entry.name, f"{entry.name}  ({_origin(entry)})", _help(entry)) for entry in entries]

@@ -47,18 +47,16 @@ class SegmentWidget(QWidget):
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._model_files: list[str] = []
         self._build_ui()
         self._connect()
+        self._refresh_models()
         self._refresh_images()
         self._refresh_state()
 
     def _build_ui(self) -> None:
         self._image = combo("The image or volume to segment")
         self._model = combo("The model; large ones are downloaded when first used")
-        for name, text, tip in model_choices():
-            self._model.addItem(text, name)
-            self._model.setItemData(self._model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self._model.addItem(_OTHER_FILE, "")
         self._window = combo("How intensities are shown to the model: choose one, or type LOW,HIGH and Enter")
         self._window.setEditable(True)
         self._window.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -107,6 +105,7 @@ class SegmentWidget(QWidget):
 
     def _connect(self) -> None:
         self._image.activated.connect(self._on_image_activated)
+        self._model.opening.connect(self._refresh_models)
         self._model.activated.connect(self._on_model_activated)
         self._window.activated.connect(self._on_window_chosen)
         edit: Any = self._window.lineEdit()
@@ -125,6 +124,11 @@ class SegmentWidget(QWidget):
         events.progress.connect(self._on_progress)
         events.error.connect(self._on_session_error)
         events.saved.connect(self._on_saved)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Show what was added while the dock was closed."""
+        self._refresh_models()
+        super().showEvent(event)
 
     # ------------------------------------------------------------------ from the session
 
@@ -163,6 +167,20 @@ class SegmentWidget(QWidget):
                 self._choose_image(first)
         self._image.setCurrentIndex(self._image.findData(self._session.image))
 
+    def _refresh_models(self) -> None:
+        """The combo follows the list of models, to which a finetuning run or a command may have added one."""
+        files = [(path, Path(path).name, path) for path in self._model_files]
+        choices = [*model_choices(), *files, ("", _OTHER_FILE, "")]
+        box = self._model
+        if [(name, text) for name, text, _ in choices] != [
+            (box.itemData(i), box.itemText(i)) for i in range(box.count())
+        ]:
+            box.clear()
+            for name, text, tip in choices:
+                box.addItem(text, name)
+                box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        box.setCurrentIndex(box.findData(self._session.model))
+
     def _refresh_state(self) -> None:
         session = self._session
         has_image, has_prompts = session.image is not None, bool(session.prompts.planes)
@@ -195,13 +213,13 @@ class SegmentWidget(QWidget):
         name = self._model.itemData(index)
         if not name:
             name, _ = QFileDialog.getOpenFileName(self, "Weights of a model", "", _CHECKPOINTS)
-            if name and self._model.findData(name) < 0:
-                self._model.insertItem(index, Path(name).name, name)
+            if name and name not in self._model_files:
+                self._model_files.append(name)
         if name:
             with told():
                 self._session.set_model(name)
                 self._session.prepare()
-        self._model.setCurrentIndex(self._model.findData(self._session.model))
+        self._refresh_models()
 
     def _on_window_chosen(self) -> None:
         text = self._window.currentText().strip()

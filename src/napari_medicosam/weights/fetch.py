@@ -20,6 +20,7 @@ import pooch
 import requests
 
 from napari_medicosam.errors import InputError, WeightsError
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.download import (
     FULL_DISK,
     NetworkError,
@@ -27,14 +28,15 @@ from napari_medicosam.weights.download import (
     ResumableDownload,
     full_disk_message,
 )
+from napari_medicosam.weights.own_models import own_models_folder
 from napari_medicosam.weights.registry import (
     AskSource,
     BundledSource,
     Entry,
+    OwnSource,
     PackageSource,
     SeededSource,
     UrlSource,
-    find_entry,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ __all__ = [
 CACHE_VARIABLE = "NAPARI_MEDICOSAM_CACHE"
 OFFLINE_VARIABLE = "NAPARI_MEDICOSAM_OFFLINE"
 
-Status = Literal["bundled", "cached", "package", "remote", "ask", "seeded"]
+Status = Literal["bundled", "cached", "package", "remote", "ask", "seeded", "own"]
 Verdict = Literal["ok", "bad", "no hash", "absent"]
 
 _logger = logging.getLogger(__name__)
@@ -99,6 +101,8 @@ def local_path(entry: Entry, *, cache_dir: Path | None = None) -> Path | None:
                 return None
         case UrlSource() | AskSource():
             path = weights_folder(cache_dir) / entry.file_name
+        case OwnSource():
+            path = own_models_folder() / entry.file_name
         case SeededSource():
             return None
     return path if path.is_file() else None
@@ -136,7 +140,7 @@ def fetch(
     download is resumed by the next call.
 
     Args:
-        entry: an entry, or a name or alias of the registry.
+        entry: an entry, or a name or alias.
         cache_dir: instead of `cache_folder()`.
         offline: never download; None asks `NAPARI_MEDICOSAM_OFFLINE`.
         progress: told how many bytes of how many have arrived.
@@ -158,7 +162,8 @@ def fetch(
     if path is None:
         raise WeightsError(_how_to_get(entry, folder))
     if entry.hashes.preferred is not None and not _is_good(path, entry):
-        raise WeightsError(f"{path} is not the published file of {entry.name}: {_hash_words(path, entry)}")
+        which = "file that was added as" if entry.source.kind == "own" else "published file of"
+        raise WeightsError(f"{path} is not the {which} {entry.name}: {_hash_words(path, entry)}")
     return path
 
 
@@ -272,6 +277,12 @@ def _how_to_get(entry: Entry, folder: Path) -> str:
             return (
                 f"{entry.name} cannot be downloaded by a program. On {page}, {how}; then save the file as "
                 f"{folder / entry.file_name}"
+            )
+        case OwnSource():
+            return (
+                f"the file of {entry.name}, a model of your own, is gone: wanted "
+                f"{own_models_folder() / entry.file_name}. Add it again with --overwrite, or run "
+                f"`medicosam models remove {entry.name}`"
             )
         case _:
             return f"{entry.name} is missing from this installation of napari-medicosam: install it again"

@@ -13,8 +13,9 @@ from napari_medicosam.errors import WeightsError
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import load_checkpoint, recognise_spec
 from napari_medicosam.models.specs import get_spec
+from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import fetch
-from napari_medicosam.weights.registry import find_entry, is_checkpoint_path
+from napari_medicosam.weights.registry import is_checkpoint_path
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -31,7 +32,7 @@ class LoadedModel:
     Attributes:
         sam: in eval mode, float32, on its device.
         spec: its architecture.
-        name: registry name, or the file's name for weights of the user's own.
+        name: name in the list of models, or the file's name for weights that were given as a path.
         weights_sha256: hex digest of the file (of the tensors, for seeded test weights); part of cache keys.
         window: how intensities should be mapped when the user does not say (`resolve_intensity`).
     """
@@ -44,10 +45,10 @@ class LoadedModel:
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device | None = None) -> Sam:
-    """Load a model of the registry, or from a checkpoint file.
+    """Load a model that is listed, or from a checkpoint file.
 
     Args:
-        name_or_path: a registry name or alias (`litemedsam`, `vit_b`, ...), or a path to a checkpoint.
+        name_or_path: a name or alias (`litemedsam`, `vit_b`, ..., one of your own), or a path to a checkpoint.
         device: "cpu", "cuda", "mps"; None takes the best there is.
 
     Returns:

@@ -10,7 +10,7 @@ import json
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -18,14 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from napari_medicosam.errors import WeightsError
 from napari_medicosam.models.specs import SPECS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 REGISTRY_FILE = "weights_registry.json"
 DEFAULT_MODEL = "litemedsam"
 """What is used when nobody names a model: bundled, so it works offline from the first click."""
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 """File types that a checkpoint may have."""
+OWN_SUFFIX = ".safetensors"
+"""File type of the user's own models, whatever they were added from."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+NAME_PATTERN = r"^[a-z0-9_]+$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
@@ -74,8 +80,15 @@ class SeededSource(_Record):
     seed: int
 
 
+class OwnSource(_Record):
+    """A file of the user's own, added by `weights/adding.py`; never in the registry of an installation."""
+
+    kind: Literal["own"]
+
+
 Source = Annotated[
-    UrlSource | BundledSource | PackageSource | AskSource | SeededSource, Field(discriminator="kind")
+    UrlSource | BundledSource | PackageSource | AskSource | SeededSource | OwnSource,
+    Field(discriminator="kind"),
 ]
 
 
@@ -122,14 +135,16 @@ class Entry(_Record):
             raise ValueError(f"{self.name}: unknown spec {self.spec!r}: wanted null or {', '.join(SPECS)}")
         if self.role == "semantic_decoder" and self.spec is not None:
             raise ValueError(f"{self.name}: a semantic decoder has no spec: wanted null")
-        if self.source.kind in ("url", "bundled", "package") and self.hashes.preferred is None:
-            raise ValueError(f"{self.name}: a {self.source.kind} source needs a sha256 or xxh128 hash")
+        if self.source.kind not in ("ask", "seeded") and self.hashes.preferred is None:
+            raise ValueError(f"{self.name}: source {self.source.kind!r} needs a sha256 or xxh128 hash")
         return self
 
     @property
     def file_name(self) -> str:
-        """Name of the file in the cache folder: the entry's name, and its file's suffix or `.pth`."""
+        """Name of the file in its folder: the entry's name, and its file's suffix or `.pth`."""
         match self.source:
+            case OwnSource():
+                return self.name + OWN_SUFFIX
             case UrlSource(url=url):
                 path = urlsplit(url).path
             case BundledSource(file=path) | PackageSource(resource=path):
@@ -150,6 +165,10 @@ class Registry(_Record):
     def _check(self) -> Registry:
         seen: set[str] = set()
         for entry in self.entries:
+            if entry.source.kind == "own":
+                raise ValueError(
+                    f"{entry.name}: source 'own' is for models that users add, not for the registry"
+                )
             for name in (entry.name, *entry.aliases):
                 if name in seen:
                     raise ValueError(f"{name!r} is the name or alias of more than one entry")
@@ -158,13 +177,23 @@ class Registry(_Record):
 
     def find(self, name: str) -> Entry:
         """The entry with this name or alias; `WeightsError` for an unknown one, with close names."""
-        by_name = {known: entry for entry in self.entries for known in (entry.name, *entry.aliases)}
-        if name in by_name:
-            return by_name[name]
-        close = difflib.get_close_matches(name.lower(), by_name, n=3)
-        guess = f" Did you mean {' or '.join(close)}?" if close else ""
-        known = ", ".join(entry.name for entry in self.entries)
-        raise WeightsError(f"unknown model {name!r}.{guess} Wanted one of {known}")
+        return find_in(self.entries, name)
+
+
+def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """The entries by each of their names and aliases."""
+    return {name: entry for entry in entries for name in (entry.name, *entry.aliases)}
+
+
+def find_in(entries: Sequence[Entry], name: str) -> Entry:
+    """The entry with this name or alias; `WeightsError` for an unknown one, with close names."""
+    known = by_name(entries)
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name.lower(), known, n=3)
+    guess = f" Did you mean {' or '.join(close)}?" if close else ""
+    wanted = ", ".join(entry.name for entry in entries)
+    raise WeightsError(f"unknown model {name!r}.{guess} Wanted one of {wanted}")
 
 
 def read_registry(path: Path) -> Registry:
@@ -188,11 +217,6 @@ def is_checkpoint_path(name_or_path: str | Path) -> bool:
     if isinstance(name_or_path, Path):
         return True
     return "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(SUFFIXES)
-
-
-def find_entry(name: str) -> Entry:
-    """The entry of the registry with this name or alias; `WeightsError` for an unknown one."""
-    return load_registry().find(name)
 
 
 def registry_schema() -> dict[str, Any]:
