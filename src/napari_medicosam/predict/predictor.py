@@ -15,6 +15,7 @@ import torch
 
 from napari_medicosam.core.resize import SliceFrame
 from napari_medicosam.errors import InputError
+from napari_medicosam.models.fast_decoder import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ class Predictor:
             )  # a copy: stored ones are read-only
             for (*_, three), numbers in layouts.items():
                 same = [questions[number] for number in numbers]
-                found = self._decode(features[None], embedding.original_size, same, three)
+                found = self._decode(features, embedding.original_size, same, three)
                 answers.update(zip(numbers, found, strict=True))
         return [answers[number] for number in range(len(questions))]
 
@@ -146,17 +147,19 @@ class Predictor:
             boxes=self._boxes(frame, questions),
             masks=self._masks(frame, questions),
         )
-        logits_PMhw, iou_PM = self._sam.mask_decoder(
-            image_embeddings=features,
-            image_pe=self._image_pe,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
+        has_mask = questions[0].prompts.mask is not None or questions[0].previous_logits is not None
+        logits_PMhw, iou_PM = decode(
+            self._sam.mask_decoder,
+            features,
+            self._image_pe,
+            sparse,
+            dense if has_mask else dense[:1],  # without mask prompts it is the same for all objects
+            multimask=multimask,
         )
         logits_PMHW = self._sam.postprocess_masks(logits_PMhw, frame.resized_size, size_yx)
         masks_PMHW = (logits_PMHW > self._sam.mask_threshold).cpu().numpy()
-        low_res_PMhw = logits_PMhw.float().cpu().numpy()
-        iou = iou_PM.float().cpu().numpy()
+        low_res_PMhw = logits_PMhw.cpu().numpy()
+        iou = iou_PM.cpu().numpy()
         return [Prediction(masks_PMHW[p], iou[p], low_res_PMhw[p]) for p in range(len(questions))]
 
     def _points(

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from napari_medicosam.models.build import build_model
+from napari_medicosam.models.fast_decoder import decode
+
+GRID = (4, 6)  # not square, so that rows and columns cannot be confused
+OBJECTS = 3
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return build_model("sam_test", seed=0).mask_decoder
+
+
+@pytest.fixture
+def inputs(request):
+    """Embedding, position encoding, sparse and dense embeddings; the dense ones shared or one an object."""
+    torch.manual_seed(1)
+    dense = torch.randn(request.param, 32, *GRID, requires_grad=True)
+    embedding = torch.randn(32, *GRID, requires_grad=True)
+    sparse = torch.randn(OBJECTS, 2, 32, requires_grad=True)
+    return embedding, torch.randn(1, 32, *GRID), sparse, dense
+
+
+def stock(decoder, embedding, image_pe, sparse, dense, multimask):
+    return decoder(
+        image_embeddings=embedding[None],
+        image_pe=image_pe,
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense.expand(OBJECTS, -1, -1, -1),
+        multimask_output=multimask,
+    )
+
+
+def gradients(decoder, inputs, logits, iou):
+    """Of a scalar that weighs every output differently."""
+    torch.manual_seed(2)
+    total = (logits * torch.randn_like(logits)).sum() + (iou * torch.randn_like(iou)).sum()
+    leaves = [inputs[0], inputs[2], inputs[3], *decoder.parameters()]
+    names = ["embedding", "sparse", "dense", *(name for name, _ in decoder.named_parameters())]
+    found = torch.autograd.grad(total, leaves, allow_unused=True)
+    return {
+        name: torch.zeros_like(leaf) if gradient is None else gradient
+        for name, leaf, gradient in zip(names, leaves, found, strict=True)
+    }
+
+
+@pytest.mark.parametrize("inputs", [1, OBJECTS], indirect=True, ids=["shared", "per-object"])
+@pytest.mark.parametrize("multimask", [False, True])
+def test_masks_and_gradients_are_those_of_segment_anything(decoder, inputs, multimask):
+    expected = stock(decoder, *inputs, multimask)
+    found = decode(decoder, *inputs, multimask=multimask)
+    masks = 3 if multimask else 1
+    assert found[0].shape == (OBJECTS, masks, 4 * GRID[0], 4 * GRID[1])
+    assert found[1].shape == (OBJECTS, masks)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    ours, theirs = gradients(decoder, inputs, *found), gradients(decoder, inputs, *expected)
+    assert any(value.abs().max() > 1e-2 for value in theirs.values())
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("inputs", [1], indirect=True)
+def test_without_gradients_it_is_the_same(decoder, inputs):
+    with torch.inference_mode():
+        found = decode(decoder, *inputs, multimask=True)
+        torch.testing.assert_close(found, stock(decoder, *inputs, True), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inputs", [OBJECTS], indirect=True)
+def test_in_bfloat16_it_is_nearly_the_same_and_float32_comes_back(decoder, inputs):
+    expected = stock(decoder, *inputs, True)
+    found = decode(decoder, *inputs, multimask=True, dtype=torch.bfloat16)
+    assert {value.dtype for value in found} == {torch.float32}
+    for got, wanted in zip(found, expected, strict=True):
+        assert not torch.equal(got, wanted)
+        assert (got - wanted).abs().max() < 0.05 * wanted.abs().max() + 0.02
+    (found[0].sum() + found[1].sum()).backward()
+    found = [parameter.grad for parameter in decoder.parameters() if parameter.grad is not None]
+    assert {gradient.dtype for gradient in found} == {torch.float32}
+    decoder.zero_grad()
