@@ -83,7 +83,7 @@ def draw_correction(
         truth: bool (rows, columns), not empty.
         mask: bool of the same shape, what the model found.
         rng: draws the places, uniformly.
-        count: clicks of each sign; they are drawn with replacement, so a region of one pixel gives the same click twice.
+        count: clicks of each sign; drawn with replacement, so a region of one pixel gives the same click twice.
 
     Returns:
         Positive clicks first, then negative ones.
