@@ -1,0 +1,1 @@
+"""Simulated annotation, and what it says about models: scores, reports, figures."""
