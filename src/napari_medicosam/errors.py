@@ -25,3 +25,7 @@ class CheckpointError(WeightsError):
 
 class CacheError(MedicoSamError):
     """An embedding store that cannot be opened, read or written."""
+
+
+class TrainingError(MedicoSamError):
+    """A training config, data set or run folder that cannot be used, or a training step that went wrong."""

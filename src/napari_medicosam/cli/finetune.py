@@ -1,0 +1,311 @@
+"""`medicosam-finetune`: train a model on annotated images, with the objective of the MedicoSAM paper."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from napari_medicosam.cli.console import notes, results
+from napari_medicosam.errors import MedicoSamError, TrainingError
+from napari_medicosam.weights.own_models import own_model_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from napari_medicosam.io.sample_sets import SampleSet
+    from napari_medicosam.training.config import RunConfig
+    from napari_medicosam.training.run import Hooks
+    from napari_medicosam.training.trainer import StepReport
+    from napari_medicosam.weights.loading import LoadedModel
+
+app = typer.Typer(
+    name="medicosam-finetune",
+    help="Finetune a SAM model on annotated images, so that it improves with every click.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Config = Annotated[Path | None, typer.Argument(help="YAML of the run; or name a --preset.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="A shipped config; `--list-presets` names them.")
+]
+Train = Annotated[list[Path] | None, typer.Option("--train", help="Folder of annotated images. Repeatable.")]
+Val = Annotated[
+    list[Path] | None,
+    typer.Option("--val", help="Folder for validation; default: a part of --train, by patient."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder of the run; a run that is in it goes on.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="SECTION.KEY=VALUE, for example optimizer.lr=1e-4. Repeatable."),
+]
+StopAfter = Annotated[
+    float | None, typer.Option("--stop-after", help="Stop, saved, after this many minutes.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Devices = Annotated[int, typer.Option("--devices", help="Processes on this machine, one a GPU.")]
+Nodes = Annotated[int, typer.Option("--nodes", help="Machines, under torchrun or SLURM.")]
+Register = Annotated[
+    str | None,
+    typer.Option("--register", help="Name for the result in the list of models."),
+]
+CheckOnly = Annotated[bool, typer.Option("--check-only", help="Only look at config and data, and report.")]
+
+
+def _list_presets(wanted: bool) -> None:
+    if wanted:
+        from napari_medicosam.training.config import preset_names
+
+        results.print("\n".join(preset_names()))
+        raise typer.Exit
+
+
+@app.command()
+def finetune(
+    config: Config = None,
+    preset: Preset = None,
+    train: Train = None,
+    val: Val = None,
+    out: Out = None,
+    changes: Changes = None,
+    stop_after: StopAfter = None,
+    device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    register: Register = None,
+    check_only: CheckOnly = False,
+    list_presets: Annotated[
+        bool,
+        typer.Option(
+            "--list-presets", callback=_list_presets, is_eager=True, help="Name the shipped configs."
+        ),
+    ] = False,
+) -> None:
+    """Train as CONFIG.yaml or a --preset says; the result is a folder with weights, metrics and a model card.
+
+    A run that was stopped or killed goes on when the same command is given again.
+    """
+    _be_quiet_beside_others()
+    _need_lightning()
+    settings = _settings(config, preset, train, val, changes)
+    train_set, validation_set = _data(settings)
+    if check_only:
+        return
+    if out is None:
+        raise TrainingError("no folder for the run: give --out RUN")
+    if register is not None:
+        _check_name(register)  # a name that cannot be had is said now and not after hours
+    from napari_medicosam.training.model_card import write_model_card
+    from napari_medicosam.training.run import open_run
+    from napari_medicosam.training.setup import make_fabric
+
+    fabric = make_fabric(settings, device, devices, nodes)
+    stop = _Stop(stop_after)
+    data = {"training": train_set.report.as_record(), "validation": validation_set.report.as_record()}
+    run = open_run(
+        out, settings, train_set.samples, _hooks(settings, validation_set, stop, out), fabric, data
+    )
+    notes.print(
+        f"{'going on' if run.step else 'starting'} at step {run.step} of {settings.num_steps} in {out}"
+    )
+    with stop.on_signals():
+        run.go()
+    if not fabric.is_global_zero:
+        return
+    card = write_model_card(out)
+    if not run.is_finished:
+        notes.print(f"stopped at step {run.step}, saved; the same command goes on from there")
+    has_best = math.isfinite(run.best_score)
+    weights = out / ("best.safetensors" if has_best else "last.safetensors")
+    results.print(f"{weights}")
+    if register is not None and run.is_finished:
+        _register(register, weights, run.model, train_set)
+    if has_best:
+        notes.print(f"best validation: score {run.best_score:.4f} at step {run.best_step}; see {card}")
+
+
+def _check_name(name: str) -> None:
+    if any(path.exists() for path in own_model_files(name)):
+        raise TrainingError(
+            f"--register {name}: a model of your own has that name; choose another one, or take that one away with "
+            f"`medicosam models remove {name}`"
+        )
+
+
+def _register(name: str, weights: Path, model: LoadedModel, data: SampleSet) -> None:
+    from napari_medicosam.weights.adding import ModelNotes, add_own_model, scaling_of
+
+    datasets = ", ".join(summary.name for summary in data.report.datasets)
+    about = ModelNotes(
+        title=f"{name}, finetuned from {model.name}",
+        trained_on=f"{len(data.samples)} images of {datasets}",
+        window=model.window,
+        scaling=scaling_of(model.spec),
+    )
+    add_own_model(name, weights, about)
+    notes.print(f"registered as {name}")
+
+
+class _Stop:
+    """Whether to end the run: after some minutes, or after Ctrl-C or SIGTERM (a job's time is up). A step is finished
+    first and everything is saved; a second signal ends it at once.
+    """  # noqa: D205
+
+    def __init__(self, minutes: float | None) -> None:
+        self._deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        self._asked = False
+
+    def __call__(self) -> bool:
+        return self._asked or time.monotonic() > self._deadline
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        notes.print("finishing this step and saving; once more to stop at once")
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=True)
+    except MedicoSamError as error:
+        notes.quiet = False
+        notes.print(f"medicosam-finetune: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _be_quiet_beside_others() -> None:
+    """Of several processes only the first one tells what happens; Fabric, torchrun and SLURM number them."""
+    numbers = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    if int(next((number for number in numbers if number is not None), 0)) > 0:
+        notes.quiet = results.quiet = True
+
+
+def _need_lightning() -> None:
+    try:
+        import lightning.fabric  # noqa: F401
+    except ImportError as error:
+        raise TrainingError(
+            "training needs packages that are not installed: pip install 'napari-medicosam[train]'"
+        ) from error
+
+
+def _settings(
+    config: Path | None,
+    preset: str | None,
+    train: list[Path] | None,
+    val: list[Path] | None,
+    changes: list[str] | None,
+) -> RunConfig:
+    from napari_medicosam.training.config import load_config, load_preset
+
+    if (config is None) == (preset is None):
+        raise TrainingError("give either CONFIG.yaml or --preset NAME")
+    wanted: dict[str, Any] = {}
+    for change in changes or ():
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise TrainingError(f"--set wants SECTION.KEY=VALUE, got {change!r}")
+        try:
+            wanted[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise TrainingError(f"--set {change!r} is no YAML: {' '.join(str(error).split())}") from error
+    if train:
+        wanted["data.train"] = [str(path) for path in train]
+    if val:
+        wanted["data.validation"] = [str(path) for path in val]
+    return load_config(config, wanted) if config is not None else load_preset(str(preset), wanted)
+
+
+def _data(settings: RunConfig) -> tuple[SampleSet, SampleSet]:
+    """Training and validation samples, checked, with a report."""
+    from napari_medicosam.io.sample_sets import check_samples, find_samples, merge_sample_sets, split_samples
+
+    data = settings.data
+    if not data.train:
+        raise TrainingError("nothing to train on: give --train DIR, or data.train in the config")
+
+    def read(folders: tuple[Path, ...], what: str) -> SampleSet:
+        found = merge_sample_sets(
+            [find_samples(folder, min_pixels=data.min_pixels, window=data.window) for folder in folders]
+        )
+        with notes.status(f"checking {len(found.samples)} images for {what}"):
+            checked = check_samples(found)
+        notes.print(f"[bold]{what}[/bold]")
+        notes.print(checked.report.as_text(), markup=False)
+        return checked
+
+    train_set = read(data.train, "training")
+    if data.validation:
+        return train_set, read(data.validation, "validation")
+    training, validation = split_samples(train_set.samples, data.validation_fraction, settings.seed)
+    return type(train_set)(training, train_set.report), type(train_set)(validation, train_set.report)
+
+
+def _hooks(settings: RunConfig, validation: SampleSet, should_stop: _Stop, out: Path) -> Hooks:
+    from napari_medicosam.evaluation.interactive import InteractiveSettings
+    from napari_medicosam.evaluation.validation import InteractiveValidator
+    from napari_medicosam.training.run import Hooks
+
+    wanted = settings.validation
+    interactive = InteractiveSettings(
+        num_corrections=wanted.num_corrections, mask_prompt=wanted.mask_prompt, max_objects=wanted.max_objects
+    )
+    validate = (
+        InteractiveValidator(validation.samples, interactive, out / "pictures")
+        if validation.samples
+        else None
+    )
+    progress = _Progress(settings)
+    return Hooks(validate, progress.on_step, progress.on_validation, should_stop)
+
+
+class _Progress:
+    """A line every few steps and at each validation, with the time left."""
+
+    def __init__(self, settings: RunConfig) -> None:
+        self._settings = settings
+        self._started = time.monotonic()
+        self._first: int | None = None
+
+    def on_step(self, report: StepReport) -> None:
+        if self._first is None:
+            self._first = report.step - 1
+        if report.step % self._settings.log_every:
+            return
+        done = report.step - self._first
+        left = (time.monotonic() - self._started) / done * (self._settings.num_steps - report.step)
+        notes.print(
+            f"step {report.step}/{self._settings.num_steps}  Dice {report.dice[0]:.3f} at the start, "
+            f"{report.dice[-1]:.3f} at the end  lr {report.lr:.1e}  about {left / 60:.0f} min left"
+        )
+
+    def on_validation(self, step: int, numbers: Mapping[str, float]) -> None:
+        four = "  ".join(f"{name} {numbers[name]:.3f}" for name in list(numbers)[:5])
+        notes.print(f"[bold]validation at step {step}[/bold]: {four}")

@@ -1,0 +1,1 @@
+"""Finetuning SAM for medicine: the objective of the MedicoSAM paper, its data and its loop."""
