@@ -6,13 +6,15 @@ A file's architecture is recognised from its tensors, never from its name. Files
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_medicosam.errors import CheckpointError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     State = dict[str, Tensor]
+    Rgb = tuple[float, float, float]
 
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 _PREFIXES = ("module.", "sam.", "model.")
@@ -78,6 +81,7 @@ def load_checkpoint(
     sam = build_model(found)
     check_tensors(state, sam.state_dict(), f"{path} looks like {found.name} but")
     sam.load_state_dict(state)
+    _set_input(sam, path)
     return sam.to(device).eval()
 
 
@@ -112,6 +116,25 @@ def recognise_spec(state: Mapping[str, Tensor]) -> ModelSpec | None:
     return next((spec for spec in SPECS.values() if _signature_of_spec(spec) == signature), None)
 
 
+def spec_of_model(model: Sam) -> ModelSpec:
+    """The spec of a model, with the input that it takes.
+
+    Raises:
+        CheckpointError: for a model that no line of the table builds.
+    """
+    spec = recognise_spec(model.state_dict())
+    if spec is None:
+        raise CheckpointError(
+            f"the model has {describe_state(model.state_dict())}, wanted one of {', '.join(SPECS)}"
+        )
+    mean, std = input_of(model)
+    return (
+        spec
+        if (mean, std) == (spec.pixel_mean, spec.pixel_std)
+        else replace(spec, pixel_mean=mean, pixel_std=std)
+    )
+
+
 def describe_state(state: Mapping[str, Tensor]) -> str:
     """What the tensors are, in words for an error message."""
     kind, dim, depth, side, adapters = _signature_of_state(state)
@@ -140,7 +163,37 @@ def save_model(model: Sam, path: str | Path, *, half: bool = False, overwrite: b
     if half:
         state = {name: value.half() if _may_be_half(name, value) else value for name, value in state.items()}
     spec = recognise_spec(state)
-    return save_state(state, path, label={"spec": spec.name if spec else "unknown"}, overwrite=overwrite)
+    label = {"spec": spec.name if spec else "unknown"}
+    if spec is not None and input_of(model) != (spec.pixel_mean, spec.pixel_std):
+        label["pixel_mean"], label["pixel_std"] = (json.dumps(values) for values in input_of(model))
+    return save_state(state, path, label=label, overwrite=overwrite)
+
+
+def input_of(model: Sam) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation that `preprocess` maps 0..255 RGB with; tensors do not tell them."""
+    # float32 buffers, read as the numbers of the table of specs
+    (r, g, b), (sr, sg, sb) = (
+        [round(v, 4) for v in buffer.flatten().tolist()] for buffer in (model.pixel_mean, model.pixel_std)
+    )
+    return (r, g, b), (sr, sg, sb)
+
+
+def _set_input(model: Sam, path: str | Path) -> None:
+    """Weights that were finetuned from MedSAM are a plain ViT-b but take 0..1: our own files say so."""
+    if Path(path).suffix != ".safetensors":
+        return
+    with safe_open(path, framework="pt") as file:
+        label = file.metadata() or {}
+    for name, buffer in (("pixel_mean", model.pixel_mean), ("pixel_std", model.pixel_std)):
+        if name not in label:
+            continue
+        try:
+            values = torch.tensor(json.loads(label[name]), dtype=torch.float32).view(buffer.shape)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: {name} must be three numbers, got {label[name]!r}") from error
+        if not values.isfinite().all() or (name == "pixel_std" and (values <= 0).any()):
+            raise CheckpointError(f"{path}: {name} must be three usable numbers, got {label[name]!r}")
+        buffer.copy_(values)
 
 
 def save_state(

@@ -9,7 +9,7 @@ Shape suffixes: P objects, N tokens, K image tokens (h * w), C channels, A heads
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch.nn import functional
@@ -94,7 +94,7 @@ def _attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     size = max(len(q), len(k))
     q, k, v = (x.expand(size, -1, -1, -1) for x in (q, k, v))
     if torch.is_grad_enabled() and q.device.type == "cpu":
-        # Backwards, the fused call takes about three times as long on CPUs as its parts do (few tokens, small heads).
+        # Backwards, the fused call is several times slower on CPUs than its parts (few tokens, small heads).
         out = torch.softmax(q @ (k * q.shape[-1] ** -0.5).mT, dim=-1) @ v
     else:
         out = functional.scaled_dot_product_attention(q, k, v)
@@ -104,29 +104,30 @@ def _attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _upscaled_masks(upscaling: nn.Sequential, keys_PKC: Tensor, hyper_PMC: Tensor, h: int, w: int) -> Tensor:
     """Both transposed convolutions, as products on tokens, and the product with each mask's hypernetwork output."""
     first, norm, act, second, last_act = upscaling
-    x = act(
-        _norm(norm, _doubled(first, keys_PKC))
-    )  # (P, K, 4, C / 4): the four pixels of a token stay beside it
-    x = last_act(_doubled(second, x))  # (P, K, 4, 4, C / 8)
+    # (P, K, 4, C / 4): the four pixels of a token stay beside it
+    x = act(_norm(cast("nn.LayerNorm", norm), _doubled(cast("nn.ConvTranspose2d", first), keys_PKC)))
+    x = last_act(_doubled(cast("nn.ConvTranspose2d", second), x))  # (P, K, 4, 4, C / 8)
     logits = x.flatten(1, 3) @ hyper_PMC.mT  # (P, K * 16, M)
     masks = logits.shape[-1]
     # the 16 are the pixels of two doublings, rows first, and come together as (h, ay, by, w, ax, bx)
     pixels = logits.mT.reshape(len(logits), masks, h, w, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-    return pixels.reshape(len(logits), masks, 4 * h, 4 * w)
+    out: Tensor = pixels.reshape(len(logits), masks, 4 * h, 4 * w)
+    return out
 
 
 def _doubled(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """A 2 x 2 transposed convolution of stride 2 on channels-last tokens: (..., C) to (..., 4, D)."""
     weight = convolution.weight.to(x.dtype)  # (C, D, 2, 2)
     as_matrix = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 D, C), pixels in row order
-    out = functional.linear(x, as_matrix).unflatten(-1, (4, -1))
+    out: Tensor = functional.linear(x, as_matrix).unflatten(-1, (4, -1))
     return out if convolution.bias is None else out + convolution.bias.to(x.dtype)
 
 
 def _mlp(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    for layer in layers[:-1]:
+    *hidden, last = (cast("nn.Linear", layer) for layer in layers)
+    for layer in hidden:
         x = functional.relu(_linear(layer, x))
-    return _linear(layers[-1], x)
+    return _linear(last, x)
 
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from napari_medicosam.errors import CheckpointError, WeightsError
-from napari_medicosam.models.checkpoints import load_checkpoint, read_state, recognise_spec, save_state
+from napari_medicosam.models.checkpoints import (
+    load_checkpoint,
+    read_state,
+    recognise_spec,
+    save_state,
+    spec_of_model,
+)
 from napari_medicosam.weights.own_models import MODELS_VARIABLE, own_model_files, validation_reason
 from napari_medicosam.weights.registry import OWN_SUFFIX, Entry
 
@@ -34,8 +40,8 @@ class ModelNotes:
         trained_on: the data.
         licence: of the weights.
         window: how intensities are mapped when nobody says: auto, percentile, minmax or identity.
-        scaling: "imagenet" or "unit", as the weights were trained (`scaling_of`); None is what most weights of their
-            architecture have. MedSAM and what was finetuned from it are ViTs with "unit".
+        scaling: "imagenet" or "unit", as the weights were trained (`scaling_of`); None is what the file says, else
+            what most weights of their architecture have. MedSAM is a ViT with "unit", and its own file does not say so.
     """
 
     title: str = ""
@@ -118,12 +124,9 @@ def _copy_checked(source: Path, copy: Path) -> ModelSpec:
             state = read_state(source)
             known = recognise_spec(state)
             save_state(state, copy, label={"spec": known.name if known else "unknown"})
-        spec = recognise_spec(load_checkpoint(copy).state_dict())
+        return spec_of_model(load_checkpoint(copy))
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(copy), str(source))) from error
-    if spec is None:  # load_checkpoint built it from a spec, so this cannot be
-        raise CheckpointError(f"{source}: the loaded model fits no architecture")
-    return spec
 
 
 def _make_entry(name: str, spec: ModelSpec, weights: Path, notes: ModelNotes) -> Entry:

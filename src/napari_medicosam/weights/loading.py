@@ -11,7 +11,7 @@ import torch
 
 from napari_medicosam.errors import WeightsError
 from napari_medicosam.models.build import build_model
-from napari_medicosam.models.checkpoints import load_checkpoint, recognise_spec
+from napari_medicosam.models.checkpoints import load_checkpoint, spec_of_model
 from napari_medicosam.models.specs import get_spec
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import fetch
@@ -71,10 +71,7 @@ def load_weights(
     if is_checkpoint_path(name_or_path):
         path = Path(name_or_path).expanduser()
         sam = load_checkpoint(path, device=device)
-        spec = recognise_spec(sam.state_dict())
-        if spec is None:  # load_checkpoint built it from a spec, so this cannot be
-            raise WeightsError(f"{path}: the loaded model fits no architecture")
-        return LoadedModel(sam, spec, path.name, _sha256_of_file(path))
+        return LoadedModel(sam, spec_of_model(sam), path.name, _sha256_of_file(path))
 
     entry = find_entry(str(name_or_path))
     if entry.spec is None:
