@@ -187,7 +187,8 @@ def test_ctrl_c_finishes_the_step_and_saves(data, recipe, tmp_path):
     program = (
         "import os, signal\n"
         "from napari_medicosam.cli import finetune\n"
-        "finetune._Progress.on_step = lambda self, report: report.step == 1 and os.kill(os.getpid(), signal.SIGINT)\n"
+        "interrupt = lambda self, report: report.step == 1 and os.kill(os.getpid(), signal.SIGINT)\n"
+        "finetune.TrainingProgress.on_step = interrupt\n"
         "finetune.main()\n"
     )
     words = [recipe, "--train", data[0], "--val", data[1], "--out", tmp_path / "run", "--device", "cpu"]

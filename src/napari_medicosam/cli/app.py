@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from napari_medicosam.cli.console import notes, results
+from napari_medicosam.cli.console import results, run_app
 from napari_medicosam.cli.demo import demo
 from napari_medicosam.cli.embed import embed
 from napari_medicosam.cli.models import models_app
 from napari_medicosam.cli.segment import segment
-from napari_medicosam.errors import MedicoSamError
 
 app = typer.Typer(
     name="medicosam",
@@ -44,12 +42,5 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
-    try:
-        app(standalone_mode=True)
-    except MedicoSamError as error:
-        notes.print(f"medicosam: {error}", markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        notes.print("medicosam: stopped")
-        sys.exit(130)
+    """Entry point: see `run_app`."""
+    run_app(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from napari_medicosam.errors import MedicoSamError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import typer
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
@@ -54,3 +59,16 @@ def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, completed=done, total=total)
 
         yield show
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=True)
+    except MedicoSamError as error:
+        notes.quiet = False  # of several processes all but the first are quiet, but not about what ends them
+        notes.print(f"{app.info.name}: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        notes.print(f"{app.info.name}: stopped")
+        sys.exit(130)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from importlib.metadata import version
@@ -14,9 +13,9 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from napari_medicosam.cli import options
-from napari_medicosam.cli.console import notes, results
+from napari_medicosam.cli.console import notes, results, run_app
 from napari_medicosam.cli.evaluate_embeddings import embeddings as embeddings_command
-from napari_medicosam.errors import InputError, MedicoSamError
+from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,12 +222,5 @@ def _report(log: ScoreLog, figures: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
-    try:
-        app(standalone_mode=True)
-    except MedicoSamError as error:
-        notes.print(f"medicosam-evaluate: {error}", markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        notes.print("medicosam-evaluate: stopped")
-        sys.exit(130)
+    """Entry point: see `run_app`."""
+    run_app(app)

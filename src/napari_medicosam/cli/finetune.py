@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
-from napari_medicosam.cli.console import notes, results
-from napari_medicosam.errors import MedicoSamError, TrainingError
+from napari_medicosam.cli.console import notes, results, run_app
+from napari_medicosam.cli.training_progress import StopRequest, TrainingProgress
+from napari_medicosam.errors import TrainingError
 from napari_medicosam.weights.own_models import own_model_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
-
     from napari_medicosam.io.sample_sets import SampleSet
     from napari_medicosam.training.config import RunConfig
     from napari_medicosam.training.run import Hooks
-    from napari_medicosam.training.trainer import StepReport
     from napari_medicosam.weights.loading import LoadedModel
 
 app = typer.Typer(
@@ -112,7 +105,7 @@ def finetune(
     from napari_medicosam.training.setup import make_fabric
 
     fabric = make_fabric(settings, device, devices, nodes)
-    stop = _Stop(stop_after)
+    stop = StopRequest(stop_after)
     data = {"training": train_set.report.as_record(), "validation": validation_set.report.as_record()}
     run = open_run(
         out, settings, train_set.samples, _hooks(settings, validation_set, stop, out), fabric, data
@@ -158,46 +151,9 @@ def _register(name: str, weights: Path, model: LoadedModel, data: SampleSet) -> 
     notes.print(f"registered as {name}")
 
 
-class _Stop:
-    """Whether to end the run: after some minutes, or after Ctrl-C or SIGTERM (a job's time is up). A step is finished
-    first and everything is saved; a second signal ends it at once.
-    """  # noqa: D205
-
-    def __init__(self, minutes: float | None) -> None:
-        self._deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        self._asked = False
-
-    def __call__(self) -> bool:
-        return self._asked or time.monotonic() > self._deadline
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, self._ask)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        notes.print("finishing this step and saving; once more to stop at once")
-
-
 def main() -> None:
-    """Entry point: errors that a user can mend are one line on stderr and exit code 1, Ctrl-C is 130."""
-    try:
-        app(standalone_mode=True)
-    except MedicoSamError as error:
-        notes.quiet = False
-        notes.print(f"medicosam-finetune: {error}", markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Entry point: see `run_app`."""
+    run_app(app)
 
 
 def _be_quiet_beside_others() -> None:
@@ -268,7 +224,7 @@ def _data(settings: RunConfig) -> tuple[SampleSet, SampleSet]:
     return type(train_set)(training, train_set.report), type(train_set)(validation, train_set.report)
 
 
-def _hooks(settings: RunConfig, validation: SampleSet, should_stop: _Stop, out: Path) -> Hooks:
+def _hooks(settings: RunConfig, validation: SampleSet, should_stop: StopRequest, out: Path) -> Hooks:
     from napari_medicosam.evaluation.interactive import InteractiveSettings
     from napari_medicosam.evaluation.validation import InteractiveValidator
     from napari_medicosam.training.run import Hooks
@@ -282,30 +238,5 @@ def _hooks(settings: RunConfig, validation: SampleSet, should_stop: _Stop, out: 
         if validation.samples
         else None
     )
-    progress = _Progress(settings)
+    progress = TrainingProgress(settings)
     return Hooks(validate, progress.on_step, progress.on_validation, should_stop)
-
-
-class _Progress:
-    """A line every few steps and at each validation, with the time left."""
-
-    def __init__(self, settings: RunConfig) -> None:
-        self._settings = settings
-        self._started = time.monotonic()
-        self._first: int | None = None
-
-    def on_step(self, report: StepReport) -> None:
-        if self._first is None:
-            self._first = report.step - 1
-        if report.step % self._settings.log_every:
-            return
-        done = report.step - self._first
-        left = (time.monotonic() - self._started) / done * (self._settings.num_steps - report.step)
-        notes.print(
-            f"step {report.step}/{self._settings.num_steps}  Dice {report.dice[0]:.3f} at the start, "
-            f"{report.dice[-1]:.3f} at the end  lr {report.lr:.1e}  about {left / 60:.0f} min left"
-        )
-
-    def on_validation(self, step: int, numbers: Mapping[str, float]) -> None:
-        four = "  ".join(f"{name} {numbers[name]:.3f}" for name in list(numbers)[:5])
-        notes.print(f"[bold]validation at step {step}[/bold]: {four}")
