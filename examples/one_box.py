@@ -14,7 +14,7 @@ from napari_medicosam.weights.loading import load_weights
 
 scan = ct_abdomen()
 image = read_volume(scan.image)
-model = load_weights("litemedsam")
+model = load_weights("medicosam_lite")
 mapping = resolve_intensity(scan.window, image.array)
 store = MemoryEmbeddingStore(max_bytes=10**8).bind(EmbeddingKey(model.spec, model.weights_sha256, mapping))
 service = SegmentationService(model, mapping, store)

@@ -11,7 +11,7 @@ scan = ct_abdomen()
 image = read_volume(scan.image)
 pixels = resolve_intensity(scan.window, image.array).to_uint8(image.array[scan.slice_index])
 
-predictor = SamPredictor(load_model("litemedsam"))
+predictor = SamPredictor(load_model("medicosam_lite"))
 predictor.set_image(np.repeat(pixels[..., None], 3, axis=-1))
 y0, x0, y1, x1 = scan.box
 masks, scores, _ = predictor.predict(box=np.array([x0, y0, x1, y1]), multimask_output=False)

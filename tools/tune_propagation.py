@@ -17,13 +17,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from napari_medicosam.cli.job import open_job
+from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.metrics import iou
 from napari_medicosam.core.prompt_derivation import PromptMode, derive_box
 from napari_medicosam.core.prompts import PromptSet
 from napari_medicosam.core.results import SegmentRequest
 from napari_medicosam.io.volumes import read_labels, read_volume
 from napari_medicosam.predict.propagation import REFERENCE_SETTINGS, PropagationSettings, propagate
+from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MODES = ("box", "mask", "box+points")
@@ -35,7 +36,7 @@ def main(
     volumes: Path,
     embeddings: Annotated[Path, typer.Option()],
     only: Annotated[list[str] | None, typer.Option()] = None,
-    model: str = "litemedsam",
+    model: str = DEFAULT_MODEL,
     max_objects: int = 6,
 ) -> None:
     scores: dict[tuple[str, float, float], list[float]] = {}
@@ -43,7 +44,7 @@ def main(
     for name in names:
         image = read_volume(volumes / f"{name}_image.nii.gz")
         truth = read_labels(volumes / f"{name}_labels.nii.gz").array
-        job = open_job(image, 0, model, None, embeddings / name, None)
+        job = open_job(image, 0, JobOptions(model, None, embeddings / name))
         ids, sizes = np.unique(truth[truth > 0], return_counts=True)
         for object_id in ids[np.argsort(-sizes)][:max_objects]:
             wanted = truth == object_id

@@ -98,7 +98,8 @@ def test_list_has_a_line_for_every_entry() -> None:
     lines = {line.split()[0]: line.split() for line in _run_well().splitlines() if line.strip()}
     for entry in registry.load_registry().entries:
         assert entry.name in lines
-    assert lines["litemedsam"][1:] == ["vit_t_lite", "bundled", "20", "MB", "Apache-2.0"]
+    for name in ("medicosam_lite", "litemedsam"):
+        assert lines[name][1:] == ["vit_t_lite", "bundled", "20", "MB", "Apache-2.0"]
     assert lines["vit_h"][1:] == ["vit_h", "remote", "2.6", "GB", "Apache-2.0"]
     assert lines["medicosam_vit_b_semantic_decoder"][1:4] == ["decoder", "remote", "-"]
     assert lines["sam_med2d_vit_b"][1:4] == ["vit_b_med2d", "ask", "-"]

@@ -124,4 +124,4 @@ def test_version_and_list():
         timeout=120
     )
     names = {entry["name"] for entry in json.loads(printed)}
-    assert {"litemedsam", "vit_b", "vit_t", "medicosam_vit_b", "sam_test"} <= names
+    assert {"medicosam_lite", "litemedsam", "vit_b", "vit_t", "medicosam_vit_b", "sam_test"} <= names

@@ -192,6 +192,7 @@ def test_test_weights_are_not_offered(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
     names = [widget._model.itemData(i) for i in range(widget._model.count())]
+    assert names[0] == "medicosam_lite"
     assert "litemedsam" in names
     assert "sam_test" not in names
     assert "bundled" in widget._model.itemText(names.index("litemedsam"))

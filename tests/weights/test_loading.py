@@ -1,8 +1,10 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from segment_anything import SamPredictor
 
 from napari_medicosam import load_model, save_model
@@ -10,19 +12,23 @@ from napari_medicosam.errors import CheckpointError, WeightsError
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.specs import SPECS
 from napari_medicosam.weights import loading
+from napari_medicosam.weights.adding import add_own_model
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.loading import load_weights, resolve_device
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
-def test_the_default_works_offline_under_both_its_names(monkeypatch):
+def test_the_bundled_models_work_offline(monkeypatch):
     monkeypatch.setenv("NAPARI_MEDICOSAM_OFFLINE", "1")
-    default, alias = load_weights(DEFAULT_MODEL, "cpu"), load_weights("vit_t_lite", "cpu")
-    assert default.name == alias.name == "litemedsam"
-    assert default.spec == SPECS["vit_t_lite"]
-    assert default.weights_sha256 == find_entry("litemedsam").hashes.sha256
-    assert not default.sam.training
-    assert {p.dtype for p in default.sam.parameters()} == {torch.float32}
+    assert DEFAULT_MODEL == "medicosam_lite"
+    for name in (DEFAULT_MODEL, "litemedsam"):
+        model = load_weights(name, "cpu")
+        assert model.name == name
+        assert model.spec == SPECS["vit_t_lite"]
+        assert model.weights_sha256 == find_entry(name).hashes.sha256
+        assert not model.sam.training
+        assert {p.dtype for p in model.sam.parameters()} == {torch.float32}
+    assert load_weights("vit_t_lite", "cpu").name == "litemedsam"
 
 
 def test_inputs_of_the_light_model_are_stretched_to_0_1():
@@ -96,3 +102,24 @@ def test_devices_that_are_not_here(device):
 
 def test_without_a_wish_there_is_always_a_device():
     assert resolve_device(None).type in ("cpu", "cuda", "mps")
+
+
+def test_what_was_finetuned_from_medsam_keeps_its_input(tmp_path):
+    """A ViT that takes 0..1 has SAM's very tensors: our own files say what its input is."""
+    sam = build_model("sam_test", seed=0)
+    sam.pixel_mean.zero_()
+    sam.pixel_std.fill_(255.0)
+    loaded = load_weights(save_model(sam, tmp_path / "finetuned.safetensors"), "cpu")
+    assert loaded.spec == replace(SPECS["sam_test"], pixel_mean=(0.0,) * 3, pixel_std=(255.0,) * 3)
+    assert loaded.sam.preprocess(torch.full((1, 3, 64, 64), 51.0)).unique().tolist() == pytest.approx([0.2])
+    assert add_own_model("mine", tmp_path / "finetuned.safetensors").scaling == "unit"
+    plain = save_model(build_model("sam_test", seed=0), tmp_path / "plain.safetensors")
+    assert load_weights(plain, "cpu").spec == SPECS["sam_test"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "[0, 1, 1]", '["a", 1, 1]', "nonsense", "[NaN, 1, 1]"])
+def test_an_input_that_makes_no_sense_is_refused(tmp_path, text):
+    path = tmp_path / "odd.safetensors"
+    save_file(dict(build_model("sam_test", seed=0).state_dict()), path, metadata={"pixel_std": text})
+    with pytest.raises(CheckpointError, match="pixel_std must be three"):
+        load_weights(path, "cpu")

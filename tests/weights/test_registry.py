@@ -72,7 +72,7 @@ def test_committed_registry_fits_the_schema() -> None:
 def test_every_public_checkpoint_is_listed() -> None:
     registry = load_registry()
     assert {entry.name for entry in registry.entries} >= {
-        "vit_b", "vit_l", "vit_h", "vit_t", "litemedsam", "litemedsam_original", "sam_test",
+        "vit_b", "vit_l", "vit_h", "vit_t", "medicosam_lite", "litemedsam", "litemedsam_original", "sam_test",
         "medicosam_vit_b", "medicosam_vit_b_semantic_decoder",
         "medicosam_vit_b_pre202509", "medicosam_vit_b_semantic_decoder_pre202509",
         "medsam_vit_b", "sam_med2d_vit_b", "ft_sam_vit_b",
@@ -208,7 +208,8 @@ def test_registry_is_found_in_an_installed_wheel(tmp_path: Path) -> None:
     assert found.stdout.strip() == "litemedsam"
 
 
-def test_bundled_file_is_the_registered_one() -> None:
-    entry = find_entry("litemedsam")
+@pytest.mark.parametrize("name", ["medicosam_lite", "litemedsam"])
+def test_bundled_file_is_the_registered_one(name: str) -> None:
+    entry = find_entry(name)
     file = ROOT / "src" / "napari_medicosam" / "weights" / entry.file_name
     assert file.stat().st_size == entry.size_bytes

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 REGISTRY_FILE = "weights_registry.json"
-DEFAULT_MODEL = "litemedsam"
+DEFAULT_MODEL = "medicosam_lite"
 """What is used when nobody names a model: bundled, so it works offline from the first click."""
 
 SUFFIXES = (".pth", ".pt", ".safetensors")

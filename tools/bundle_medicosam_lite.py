@@ -1,0 +1,55 @@
+"""Make the bundled weights `medicosam_lite` from a finished run of `medicosam-finetune`.
+
+    medicosam-finetune --preset medicosam-lite-cpu --train TRAIN --val VAL --out RUN
+    python tools/bundle_medicosam_lite.py RUN
+
+The run's best weights are stored as float16 and read back; hash and size go into the registry, and the run's config,
+record and metrics into docs/runs/medicosam_lite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+from napari_medicosam.models.checkpoints import load_checkpoint, save_model
+from napari_medicosam.models.specs import SPECS
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "src" / "napari_medicosam" / "weights" / "medicosam_lite.safetensors"
+RECORDS = ROOT / "docs" / "runs" / "medicosam_lite"
+
+
+def main(run: Path) -> None:
+    best = load_checkpoint(run / "best.safetensors", SPECS["vit_t_lite"])
+    save_model(best, TARGET, half=True, overwrite=True)
+    bundled = load_checkpoint(TARGET, SPECS["vit_t_lite"])
+    for (name, wanted), got in zip(best.state_dict().items(), bundled.state_dict().values(), strict=True):
+        torch.testing.assert_close(
+            got, wanted, rtol=1e-3, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    content = TARGET.read_bytes()
+    registry = ROOT / "weights_registry.json"
+    entries = json.loads(registry.read_text("utf-8"))
+    entry = next(one for one in entries["entries"] if one["name"] == "medicosam_lite")
+    entry["hashes"]["sha256"] = hashlib.sha256(content).hexdigest()
+    entry["size_bytes"] = len(content)
+    registry.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", "training.csv", "validation.csv"):
+        shutil.copyfile(run / name, RECORDS / name)
+    # Where the data lay on one machine is nobody's business, and of no use to others.
+    config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    config["data"] |= {"train": ["TRAIN"], "validation": ["VAL"]}
+    (RECORDS / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    print(f"{TARGET.name}: sha256 {entry['hashes']['sha256']}, {len(content)} bytes")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
