@@ -187,7 +187,7 @@ def peak_memory(model: str, trainable: dict[str, Any], num_threads: int) -> floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="litemedsam")
+    parser.add_argument("--model", default="medicosam_lite")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--objects", type=int, default=8, help="in the image, at most 9")
     parser.add_argument("--corrections", type=int, default=4)

@@ -98,8 +98,7 @@ def test_list_has_a_line_for_every_entry() -> None:
     lines = {line.split()[0]: line.split() for line in _run_well().splitlines() if line.strip()}
     for entry in registry.load_registry().entries:
         assert entry.name in lines
-    for name in ("medicosam_lite", "litemedsam"):
-        assert lines[name][1:] == ["vit_t_lite", "bundled", "20", "MB", "Apache-2.0"]
+    assert lines["medicosam_lite"][1:] == ["vit_t_lite", "bundled", "20", "MB", "Apache-2.0"]
     assert lines["vit_h"][1:] == ["vit_h", "remote", "2.6", "GB", "Apache-2.0"]
     assert lines["medicosam_vit_b_semantic_decoder"][1:4] == ["decoder", "remote", "-"]
     assert lines["sam_med2d_vit_b"][1:4] == ["vit_b_med2d", "ask", "-"]
@@ -261,7 +260,7 @@ def test_an_own_model_is_replaced_only_when_told_to(own_folder: Path, own_weight
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("remove", "litemedsam"), WeightsError, "neither replace nor remove"),
+        (("remove", "medicosam_lite"), WeightsError, "neither replace nor remove"),
         (("remove", "nothing"), WeightsError, "no model 'nothing' of your own"),
         (("add", "nowhere.pth", "--name", "mine"), CheckpointError, "no checkpoint at nowhere.pth"),
         (("add", "nowhere.pth", "--name", "vit_b"), WeightsError, "neither replace nor remove"),

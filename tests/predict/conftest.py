@@ -12,7 +12,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def lite():
-    return load_weights("litemedsam", "cpu")
+    return load_weights("medicosam_lite", "cpu")
 
 
 @pytest.fixture(scope="session")

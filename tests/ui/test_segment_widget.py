@@ -193,9 +193,8 @@ def test_test_weights_are_not_offered(make_session):
     widget = SegmentWidget(session=session)
     names = [widget._model.itemData(i) for i in range(widget._model.count())]
     assert names[0] == "medicosam_lite"
-    assert "litemedsam" in names
     assert "sam_test" not in names
-    assert "bundled" in widget._model.itemText(names.index("litemedsam"))
+    assert "bundled" in widget._model.itemText(names.index("medicosam_lite"))
     widget.close()
 
 
@@ -227,7 +226,7 @@ def test_own_models_are_in_the_list(make_session, tmp_path):
 
 def test_a_model_added_while_napari_is_open_is_in_the_list_that_opens(make_session, tmp_path, qtbot):
     _, session = make_session()
-    session.set_model("litemedsam")
+    session.set_model("medicosam_lite")
     widget = SegmentWidget(session=session)
     qtbot.addWidget(widget)
     widget.show()
@@ -239,7 +238,7 @@ def test_a_model_added_while_napari_is_open_is_in_the_list_that_opens(make_sessi
     widget._model.hidePopup()
     assert after == before | {"livers": "livers  (yours)"}
     assert list(after)[-2:] == ["livers", ""], "the way to a file stays last"
-    assert session.model == widget._model.currentData() == "litemedsam"
+    assert session.model == widget._model.currentData() == "medicosam_lite"
 
     remove_own_model("livers")
     widget.hide()

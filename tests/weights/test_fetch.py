@@ -431,7 +431,7 @@ def test_cache_variable_moves_the_folder(
 
 def test_bundled_file_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_MEDICOSAM_OFFLINE", "1")
-    entry = find_entry("litemedsam")
+    entry = find_entry("medicosam_lite")
     path = fetch("vit_t_lite")
     assert pooch.file_hash(str(path)) == entry.hashes.sha256
     assert status(entry) == "bundled"
@@ -629,8 +629,8 @@ def test_folder_without_permission(entry: Entry, tmp_path: Path) -> None:
 
 
 def test_the_bundled_file_is_checked_like_any_other():
-    entry = find_entry("litemedsam")
+    entry = find_entry("medicosam_lite")
     assert fetch(entry).is_file()
     other = entry.model_copy(update={"hashes": entry.hashes.model_copy(update={"sha256": "0" * 64})})
-    with pytest.raises(WeightsError, match="is not the published file of litemedsam"):
+    with pytest.raises(WeightsError, match="is not the published file of medicosam_lite"):
         fetch(other)

@@ -18,21 +18,18 @@ from napari_medicosam.weights.loading import load_weights, resolve_device
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
-def test_the_bundled_models_work_offline(monkeypatch):
+def test_the_default_works_offline_under_both_its_names(monkeypatch):
     monkeypatch.setenv("NAPARI_MEDICOSAM_OFFLINE", "1")
-    assert DEFAULT_MODEL == "medicosam_lite"
-    for name in (DEFAULT_MODEL, "litemedsam"):
-        model = load_weights(name, "cpu")
-        assert model.name == name
-        assert model.spec == SPECS["vit_t_lite"]
-        assert model.weights_sha256 == find_entry(name).hashes.sha256
-        assert not model.sam.training
-        assert {p.dtype for p in model.sam.parameters()} == {torch.float32}
-    assert load_weights("vit_t_lite", "cpu").name == "litemedsam"
+    default, alias = load_weights(DEFAULT_MODEL, "cpu"), load_weights("vit_t_lite", "cpu")
+    assert default.name == alias.name == "medicosam_lite"
+    assert default.spec == SPECS["vit_t_lite"]
+    assert default.weights_sha256 == find_entry("medicosam_lite").hashes.sha256
+    assert not default.sam.training
+    assert {p.dtype for p in default.sam.parameters()} == {torch.float32}
 
 
 def test_inputs_of_the_light_model_are_stretched_to_0_1():
-    sam = load_model("litemedsam", "cpu")
+    sam = load_model("medicosam_lite", "cpu")
     pixels = torch.tensor([0.0, 51.0, 255.0]).view(1, 1, 1, 3).expand(1, 3, 1, 3)
     assert sam.preprocess(pixels)[0, 0, 0, :3].tolist() == pytest.approx([0.0, 0.2, 1.0])
 

@@ -138,7 +138,7 @@ def test_names_are_as_in_the_registry(folder: Path, weights: Path, name: str) ->
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["litemedsam", "vit_t_lite", "sam_test"])
+@pytest.mark.parametrize("name", ["medicosam_lite", "vit_t_lite", "sam_test"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_names_and_aliases_of_the_registry_are_never_shadowed(
     folder: Path, weights: Path, name: str, overwrite: bool
@@ -211,11 +211,11 @@ def test_notes_that_make_no_sense(folder: Path, weights: Path, notes: ModelNotes
 
 
 def test_an_architecture_that_takes_0_1_takes_nothing_else(folder: Path) -> None:
-    litemedsam = local_path(find_entry("litemedsam"))
-    assert litemedsam is not None
+    medicosam_lite = local_path(find_entry("medicosam_lite"))
+    assert medicosam_lite is not None
     with pytest.raises(WeightsError, match=r"vit_t_lite always takes 0\.\.1: wanted 'unit'"):
-        add_own_model("mine", litemedsam, ModelNotes(scaling="imagenet"))
-    assert add_own_model("mine", litemedsam).scaling == "unit"
+        add_own_model("mine", medicosam_lite, ModelNotes(scaling="imagenet"))
+    assert add_own_model("mine", medicosam_lite).scaling == "unit"
 
 
 def test_a_folder_that_is_none(folder: Path, weights: Path) -> None:
@@ -249,7 +249,7 @@ def test_stopped_before_the_record_there_is_no_model(
         ({"spec": "vit_x"}, "unknown spec"),
         ({"hashes": {}}, "needs a sha256"),
         ({"name": "other"}, "is of 'other'"),
-        ({"aliases": ["litemedsam"]}, "1 aliases"),
+        ({"aliases": ["medicosam_lite"]}, "1 aliases"),
         ({"source": {"kind": "url", "url": "https://example.org/x.pth"}}, "source 'url'"),
         ({"colour": "blue"}, "colour"),
     ],
@@ -284,12 +284,14 @@ def test_the_registrys_model_wins_over_an_own_one_of_the_same_name(
 ) -> None:
     """As after an update of the package that brings a model with the name."""
     add_own_model("mine", weights)
-    (folder / "mine.json").write_text((folder / "mine.json").read_text().replace('"mine"', '"litemedsam"'))
-    (folder / "mine.json").rename(folder / "litemedsam.json")
+    (folder / "mine.json").write_text(
+        (folder / "mine.json").read_text().replace('"mine"', '"medicosam_lite"')
+    )
+    (folder / "mine.json").rename(folder / "medicosam_lite.json")
     with caplog.at_level(logging.WARNING):
         assert own_entries() == ()
-    assert "litemedsam.json" in caplog.text
-    assert find_entry("litemedsam").source.kind == "bundled"
+    assert "medicosam_lite.json" in caplog.text
+    assert find_entry("medicosam_lite").source.kind == "bundled"
 
 
 def test_weights_that_were_changed_or_lost_are_not_loaded(
@@ -309,7 +311,9 @@ def test_weights_that_were_changed_or_lost_are_not_loaded(
 
 def test_an_unknown_name_lists_own_ones(folder: Path, weights: Path) -> None:
     add_own_model("liver_mr", weights)
-    with pytest.raises(WeightsError, match=r"Did you mean liver_mr\? Wanted one of .*litemedsam.*liver_mr"):
+    with pytest.raises(
+        WeightsError, match=r"Did you mean liver_mr\? Wanted one of .*medicosam_lite.*liver_mr"
+    ):
         find_entry("liver_mri")
 
 
@@ -329,7 +333,7 @@ def test_removing_takes_both_files_and_no_other(folder: Path, weights: Path) -> 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("litemedsam", "neither replace nor remove"),
+        ("medicosam_lite", "neither replace nor remove"),
         ("../best", "is no name"),
         ("nothing", "wanted one of none"),
     ],

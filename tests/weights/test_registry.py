@@ -72,7 +72,7 @@ def test_committed_registry_fits_the_schema() -> None:
 def test_every_public_checkpoint_is_listed() -> None:
     registry = load_registry()
     assert {entry.name for entry in registry.entries} >= {
-        "vit_b", "vit_l", "vit_h", "vit_t", "medicosam_lite", "litemedsam", "litemedsam_original", "sam_test",
+        "vit_b", "vit_l", "vit_h", "vit_t", "medicosam_lite", "litemedsam", "sam_test",
         "medicosam_vit_b", "medicosam_vit_b_semantic_decoder",
         "medicosam_vit_b_pre202509", "medicosam_vit_b_semantic_decoder_pre202509",
         "medsam_vit_b", "sam_med2d_vit_b", "ft_sam_vit_b",
@@ -88,7 +88,7 @@ def test_every_public_checkpoint_is_listed() -> None:
         ("vit_l", "3adcc4315b642a4d", "a82beb3c660661e3"),
         ("vit_h", "a7bf3b02f3ebf126", "97698fac30bd929c"),
         ("vit_t", "6dbb90523a35330f", "8eadbc88aeb9d8c7"),
-        ("litemedsam_original", "79d8c9dca6db4d69", None),
+        ("litemedsam", "79d8c9dca6db4d69", None),
         ("medicosam_vit_b", None, "40169f1e3c03a4b6"),
         ("medicosam_vit_b_semantic_decoder", None, "9e498b12f526f119"),
         ("medicosam_vit_b_pre202509", None, "dc7364c9ccd346f1"),
@@ -114,7 +114,7 @@ def test_scaling_agrees_with_the_specs_mean_unless_finetuned_otherwise() -> None
 
 
 def test_names_and_aliases_find_the_entry() -> None:
-    assert find_entry("litemedsam") is find_entry("vit_t_lite")
+    assert find_entry("medicosam_lite") is find_entry("vit_t_lite")
     assert find_entry("medicosam").name == "medicosam_vit_b"
 
 
@@ -205,11 +205,10 @@ def test_registry_is_found_in_an_installed_wheel(tmp_path: Path) -> None:
     assert "WeightsError" in absent.stderr
     (package / REGISTRY.name).write_bytes(REGISTRY.read_bytes())
     found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "litemedsam"
+    assert found.stdout.strip() == "medicosam_lite"
 
 
-@pytest.mark.parametrize("name", ["medicosam_lite", "litemedsam"])
-def test_bundled_file_is_the_registered_one(name: str) -> None:
-    entry = find_entry(name)
+def test_bundled_file_is_the_registered_one() -> None:
+    entry = find_entry("medicosam_lite")
     file = ROOT / "src" / "napari_medicosam" / "weights" / entry.file_name
     assert file.stat().st_size == entry.size_bytes

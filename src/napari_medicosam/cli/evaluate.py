@@ -106,7 +106,7 @@ def interactive(
 
     Goes on where it was when it is run again with the same settings and output folder.
 
-        medicosam-evaluate interactive DATA --model litemedsam --model RUN/best.safetensors -o RESULTS
+        medicosam-evaluate interactive DATA --model medicosam_lite --model RUN/best.safetensors -o RESULTS
     """
     from napari_medicosam.evaluation.comparison import Comparison
     from napari_medicosam.evaluation.score_log import open_log

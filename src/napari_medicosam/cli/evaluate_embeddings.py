@@ -35,7 +35,7 @@ def embeddings(
 ) -> None:
     """Show the image embeddings of models side by side, their three main components as colours.
 
-    medicosam-evaluate embeddings DATA --model litemedsam --model medicosam_lite -o embeddings.png
+    medicosam-evaluate embeddings DATA --model medicosam_lite --model RUN/best.safetensors -o embeddings.png
     """
     if find_spec("matplotlib") is None:
         raise InputError("the picture needs matplotlib, which is not installed: pip install matplotlib")

@@ -48,7 +48,7 @@ def load_model(name_or_path: str | Path, device: str | torch.device | None = Non
     """Load a model that is listed, or from a checkpoint file.
 
     Args:
-        name_or_path: a name or alias (`litemedsam`, `vit_b`, ..., one of your own), or a path to a checkpoint.
+        name_or_path: a name or alias (`medicosam_lite`, `vit_b`, ..., one of your own), or a path to a checkpoint.
         device: "cpu", "cuda", "mps"; None takes the best there is.
 
     Returns:
