@@ -104,6 +104,21 @@ def test_without_validation_folders_a_part_of_the_training_data_judges(data, rec
     assert [row["step"] for row in table(out / "training.csv")] == ["1"]  # the step that had begun
     assert table(out / "validation.csv")[0]["step"] == "0"
     assert (out / "last.safetensors").is_file()
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert "For training (2 images) and validation (1), divided by patient" in card
+
+
+def test_a_registered_result_is_a_model_with_that_name(data, recipe, tmp_path):
+    train, val = data
+    words = [recipe, "--train", train, "--val", val, "--device", "cpu", "--register", "mine", "--out"]
+    assert "registered as mine" in finetune(*words, tmp_path / "run").stderr
+    best = load_file(tmp_path / "run" / "best.safetensors")
+    assert all(
+        torch.equal(best[name], value) for name, value in load_model("mine", "cpu").state_dict().items()
+    )
+    with pytest.raises(TrainingError, match="a model of your own has that name"):
+        finetune(*words, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_preset_is_changed_by_set(data, tmp_path):

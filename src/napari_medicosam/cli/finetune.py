@@ -106,10 +106,9 @@ def finetune(
 
     fabric = make_fabric(settings, device, devices, nodes)
     stop = StopRequest(stop_after)
-    data = {"training": train_set.report.as_record(), "validation": validation_set.report.as_record()}
-    run = open_run(
-        out, settings, train_set.samples, _hooks(settings, validation_set, stop, out), fabric, data
-    )
+    data = _data_record(settings, train_set, validation_set)
+    hooks = _hooks(settings, validation_set, stop, out)
+    run = open_run(out, settings, train_set.samples, hooks, fabric, data)
     notes.print(
         f"{'going on' if run.step else 'starting'} at step {run.step} of {settings.num_steps} in {out}"
     )
@@ -222,6 +221,14 @@ def _data(settings: RunConfig) -> tuple[SampleSet, SampleSet]:
         return train_set, read(data.validation, "validation")
     training, validation = split_samples(train_set.samples, data.validation_fraction, settings.seed)
     return type(train_set)(training, train_set.report), type(train_set)(validation, train_set.report)
+
+
+def _data_record(settings: RunConfig, training: SampleSet, validation: SampleSet) -> dict[str, Any]:
+    """What `run.json` and the model card say of the data; a report that both share says how it was divided."""
+    if settings.data.validation:
+        return {"training": training.report.as_record(), "validation": validation.report.as_record()}
+    sizes = f"training ({len(training.samples)} images) and validation ({len(validation.samples)})"
+    return {f"{sizes}, divided by patient": training.report.as_record()}
 
 
 def _hooks(settings: RunConfig, validation: SampleSet, should_stop: StopRequest, out: Path) -> Hooks:
