@@ -163,7 +163,8 @@ def test_check_only_reports_and_makes_nothing(data, recipe, tmp_path):
 
 def test_presets_are_listed():
     assert finetune("--list-presets").stdout.split() == [
-        "ft-sam", "medicosam", "medicosam-lite-cpu", "medicosam-pmask0", "medsam", "sam-med2d", "simpleft",
+        "ft-sam", "medicosam", "medicosam-lite-cpu", "medicosam-lite-cpu-full-size", "medicosam-pmask0",
+        "medsam", "sam-med2d", "simpleft",
     ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ BOX = PromptSet(PLANE, box=BoxPrompt(30, 25, 112, 101))
 BOTH = PromptSet(PLANE, POINTS.points, BOX.box)
 
 
-def ask_sam(predictor, prompts, mask_input, multimask):
+def ask_sam(predictor, prompts, mask_input, multimask, *, return_logits=False):
     points = {}
     if prompts.points:
         points["point_coords"] = np.array([p.position_yx[::-1] for p in prompts.points])
@@ -46,7 +46,9 @@ def ask_sam(predictor, prompts, mask_input, multimask):
         if prompts.box is None
         else np.array([prompts.box.x0, prompts.box.y0, prompts.box.x1, prompts.box.y1])
     )
-    return predictor.predict(**points, box=box, mask_input=mask_input, multimask_output=multimask)
+    return predictor.predict(
+        **points, box=box, mask_input=mask_input, multimask_output=multimask, return_logits=return_logits
+    )
 
 
 @pytest.fixture(
@@ -78,10 +80,13 @@ def test_masks_and_logits_are_sams(setting, prompts, feed_back, multimask):
     previous = None
     if feed_back:
         previous = ask_sam(sam, BOX, None, False)[2]
-    masks, scores, logits = ask_sam(sam, prompts, previous, multimask)
+    full_size, scores, logits = ask_sam(sam, prompts, previous, multimask, return_logits=True)
     got = ours.predict(embedding, prompts, None if previous is None else previous[0], multimask=multimask)
-    assert got.masks.shape == masks.shape
-    assert all(iou(a, b) == 1.0 for a, b in zip(got.masks, masks, strict=True))
+    assert got.masks.shape == full_size.shape
+    # Logits may differ by 1e-4, as below: a pixel nearer to 0 may fall on either side, on another processor.
+    decided = np.abs(full_size) > 1e-4
+    assert decided.mean() > 0.99
+    np.testing.assert_array_equal(got.masks[decided], full_size[decided] > 0)
     np.testing.assert_allclose(got.low_res_logits, logits, atol=1e-4)
     np.testing.assert_allclose(got.iou_predictions, scores, atol=1e-4)
 

@@ -75,7 +75,7 @@ def test_the_recipe_of_the_bundled_weights_corrects_at_least_eight_times():
 
 
 def test_every_preset_reads_back_to_itself():
-    assert set(preset_names()) == {*STRATEGIES, "medicosam-lite-cpu"}
+    assert set(preset_names()) == {*STRATEGIES, "medicosam-lite-cpu", "medicosam-lite-cpu-full-size"}
     for name in preset_names():
         config = load_preset(name)
         assert parse_config(config_text(config), "text") == config

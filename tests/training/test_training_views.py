@@ -82,6 +82,22 @@ def test_intensities_change_the_image_alone_and_grey_stays_grey():
         assert torch.equal(view.image[0], view.image[2])
 
 
+def test_a_tint_gives_each_channel_a_gamma_of_its_own():
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    annotated = AnnotatedImage(ramp, bright_shape((256, 256)).objects)
+    plain = view_of(annotated, side=256)
+    tints = set()
+    for seed in range(6):
+        view = view_of(annotated, {"tint_probability": 1.0}, seed, side=256)
+        assert np.array_equal(view.masks, plain.masks)
+        channels = view.image[:, 0].numpy().astype(int)
+        assert (np.diff(channels, axis=1) >= 0).all()  # no channel is turned around
+        assert (channels[:, [0, -1]] == [0, 255]).all()
+        assert len({tuple(one) for one in channels}) == 3
+        tints.add(channels.tobytes())
+    assert len(tints) == 6
+
+
 @pytest.mark.parametrize(
     ("size_yx", "expected"), [((120, 90), (64, 48)), ((30, 60), (32, 64)), ((64, 64), (64, 64))]
 )

@@ -113,6 +113,9 @@ class AugmentationConfig(_Record):
     intensity_probability: Probability = Field(
         default=0.0, description="brightness, contrast, gamma, inversion"
     )
+    tint_probability: Probability = Field(
+        default=0.0, description="each colour channel a gamma of its own, so that grey images become coloured"
+    )
     inversion_probability: Probability = 0.0
     blur_noise_probability: Probability = 0.0
 

@@ -162,6 +162,7 @@ def _transform(wanted: AugmentationConfig) -> v2.Transform:
         v2.RandomApply([turn], wanted.quarter_turn_probability),
         v2.RandomApply([affine], wanted.affine_probability),
         v2.RandomApply([v2.ColorJitter(0.3, 0.4, 0.3, 0.05), _Gamma(0.6, 1.6)], wanted.intensity_probability),
+        v2.RandomApply([_Tint(0.5, 2.0)], wanted.tint_probability),
         v2.RandomInvert(wanted.inversion_probability),
         v2.RandomApply(
             [v2.RandomChoice([v2.GaussianBlur(5, (0.3, 1.5)), _Noise(2.0, 14.0)])],
@@ -191,6 +192,27 @@ class _Gamma(_ImageOnly):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """uint8 in and out."""
         return v2.functional.adjust_gamma(inpt, params["strength"])
+
+
+class _Tint(v2.Transform):  # type: ignore[misc]
+    """Each channel a gamma of its own: what a stain, a lamp or a camera's white balance does to grey values."""
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = math.log(low), math.log(high)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw three exponents, as often below 1 as above."""
+        return {"gammas": torch.empty(3).uniform_(self.low, self.high).exp().tolist()}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """uint8 (3, rows, columns) in and out."""
+        tinted = [
+            v2.functional.adjust_gamma(one, g) for one, g in zip(inpt.split(1), params["gammas"], strict=True)
+        ]
+        return tv_tensors.wrap(torch.cat(tinted), like=inpt)
 
 
 class _Noise(_ImageOnly):
