@@ -342,7 +342,7 @@ def spy(monkeypatch):
 class Finds:
     """Stands for the predictor: finds a disk around the first point, or nothing where it is told so."""
 
-    def __init__(self, monkeypatch, radius, nothing_in=()):
+    def __init__(self, monkeypatch, radius, nothing_in=(), iou_in_views=0.8):
         self.calls = []
 
         def predict(predictor, embedding, prompts, previous_logits=None, **more):
@@ -352,7 +352,8 @@ class Finds:
             mask = np.hypot(np.arange(rows)[:, None] - y, np.arange(columns) - x) < radius
             mask &= embedding.original_size not in nothing_in
             logits = np.full((1, 16, 16), 5.0 if mask.any() else -5.0, np.float32)
-            return Prediction(mask[None], np.array([0.8], np.float32), logits)
+            iou = 0.8 if embedding.original_size == (120, 150) else iou_in_views
+            return Prediction(mask[None], np.array([iou], np.float32), logits)
 
         monkeypatch.setattr(Predictor, "predict", predict)
 
@@ -389,6 +390,13 @@ def test_what_the_second_look_loses_the_first_one_keeps(tiny, monkeypatch):
     result = make_service(tiny).segment(request((60, 70)))
     assert result.view is None
     assert result.region == Region(53, 63, 68, 78)
+
+
+def test_of_two_looks_from_points_the_one_counts_that_the_model_trusts_more(tiny, monkeypatch):
+    Finds(monkeypatch, radius=8, iou_in_views=0.79)
+    assert make_service(tiny).segment(request((60, 70))).view is None
+    Finds(monkeypatch, radius=8, iou_in_views=0.81)
+    assert make_service(tiny).segment(request((60, 70))).view is not None
 
 
 def test_points_that_find_nothing_give_an_empty_mask_of_the_whole_slice(tiny, monkeypatch):

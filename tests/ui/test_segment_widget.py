@@ -157,6 +157,18 @@ def test_buttons_do_what_they_say(make_session):
     widget.close()
 
 
+def test_the_zoom_is_chosen_in_the_form(make_session):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    assert widget._zoom.currentText() == session.zoom.policy
+    for policy in ("never", "always", "auto"):
+        widget._zoom.setCurrentText(policy)
+        widget._zoom.activated.emit(widget._zoom.currentIndex())
+        assert session.zoom.policy == policy
+    session.set_zoom("never")
+    assert widget._zoom.currentText() == "never"
+
+
 def test_a_wrong_window_is_a_notification_and_goes_back(make_session, notices):
     _, session = make_session()
     widget = SegmentWidget(session=session)

@@ -30,9 +30,10 @@ def test_the_sessions_zoom_reaches_the_service(make_session):
     viewer, session = make_session(
         np.random.default_rng(0).integers(0, 255, (3, 120, 150), np.uint8), real=True
     )
+    session.set_zoom(ZoomRule("never"))
     session.add_box(1, (50, 60, 70, 84))
     whole = viewer.layers[LABELS_NAME].data[1].copy()
-    session.zoom = ZoomRule("auto")
+    session.set_zoom("auto")
     session.add_point((1, 60, 70))
     zoomed = np.argwhere(viewer.layers[LABELS_NAME].data[1])
     assert len(zoomed)
@@ -43,7 +44,8 @@ def test_the_sessions_zoom_reaches_the_service(make_session):
 
 def test_a_service_is_kept_for_one_zoom():
     engine = Engine(lambda name, progress: load_weights(name, "cpu"))
-    settings = ServiceSettings("sam_test", "auto", np.arange(4000, dtype=np.int16).reshape(2, 40, 50), None)
+    volume = np.arange(4000, dtype=np.int16).reshape(2, 40, 50)
+    settings = ServiceSettings("sam_test", "auto", volume, None, ZoomRule("never"))
     service = engine.service(settings, lambda *_: None)
     assert service.zoom.policy == "never"
     assert engine.service(replace(settings), lambda *_: None) is service

@@ -65,7 +65,8 @@ class SegmentationService:
 
         A request that only says "not here" (`PromptSet.is_stop`) gets an empty mask without asking the model. One
         with nothing but points, which say little about the object's size, is first asked on the whole slice, and
-        again in a view of what was found there when that is small.
+        again in a view of what was found there when that is small; of the two answers the one counts of which the
+        model thinks better, as a view around the wrong thing shows nothing of the right one.
         """
         prompts, view, logits = request.prompts, request.previous_view, request.previous_logits
         if prompts.is_stop:
@@ -85,7 +86,9 @@ class SegmentationService:
         if self.zoom.reuse_first_mask:
             logits, view = first.low_res_logits, None
         second = self._look(request, wanted, logits, view)
-        return first if second.region.is_empty else second
+        if second.region.is_empty or second.iou_prediction < first.iou_prediction:
+            return first
+        return second
 
     def embed(self, plane: SlicePlane, image_slice: NDArray[Any]) -> Embedding:
         """The slice's embedding: from the store, else encoded and stored.

@@ -1,4 +1,4 @@
-"""Texts of the form: which models and windows there are, and what to do next."""
+"""Texts of the form: which models, windows and zooms there are, and what to do next."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ WINDOW_HELP = {
         name: f"width {width:g}, level {level:g} HU: {level - width / 2:g} to {level + width / 2:g}"
         for name, (width, level) in WINDOW_PRESETS.items()
     },
+}
+
+ZOOM_HELP = {
+    "auto": "small objects are looked at closely, others in the whole slice",
+    "never": "always the whole slice: quicker on a slow machine",
+    "always": "closely wherever anything is gained",
 }
 
 

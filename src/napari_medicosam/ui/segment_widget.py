@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.controls import button, combo, told
-from napari_medicosam.ui.model_choices import WINDOW_HELP, model_choices, next_step
+from napari_medicosam.ui.model_choices import WINDOW_HELP, ZOOM_HELP, model_choices, next_step
 from napari_medicosam.ui.propagation_box import PropagationBox
 
 if TYPE_CHECKING:
@@ -60,13 +60,19 @@ class SegmentWidget(QWidget):
         self._window = combo("How intensities are shown to the model: choose one, or type LOW,HIGH and Enter")
         self._window.setEditable(True)
         self._window.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        for name, tip in WINDOW_HELP.items():
-            self._window.addItem(name)
-            self._window.setItemData(self._window.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._zoom = combo(
+            "How closely the model looks: a small object loses its shape when the whole slice is shown"
+        )
+        for box, choices in ((self._window, WINDOW_HELP), (self._zoom, ZOOM_HELP)):
+            for name, tip in choices.items():
+                box.addItem(name)
+                box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for text, box in (("Image", self._image), ("Model", self._model), ("Window", self._window)):
-            form.addRow(text, box)
+        for text, row in (
+            ("Image", self._image), ("Model", self._model), ("Window", self._window), ("Zoom", self._zoom),
+        ):  # fmt: skip
+            form.addRow(text, row)
 
         self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
         self._new_object = button("New object", "Finish this object and begin another one")
@@ -108,6 +114,7 @@ class SegmentWidget(QWidget):
         self._model.opening.connect(self._refresh_models)
         self._model.activated.connect(self._on_model_activated)
         self._window.activated.connect(self._on_window_chosen)
+        self._zoom.activated.connect(self._on_zoom_activated)
         edit: Any = self._window.lineEdit()
         edit.editingFinished.connect(self._on_window_chosen)
         for name, tool in self._tools.items():
@@ -192,6 +199,7 @@ class SegmentWidget(QWidget):
         self._undo.setEnabled(session.can_undo)
         self._save.setEnabled(session.has_labels)
         self._propagation.refresh()
+        self._zoom.setCurrentText(session.zoom.policy)
         self._bar.setVisible(session.is_busy)
         self._cancel.setVisible(session.is_busy)
         names = {known.object_id: known.name for known in session.objects}
@@ -228,6 +236,9 @@ class SegmentWidget(QWidget):
                 self._session.set_window(text)
                 self._session.prepare()
         self._window.setEditText(self._session.window)
+
+    def _on_zoom_activated(self) -> None:
+        self._session.set_zoom(self._zoom.currentText())
 
     def _on_tool_clicked(self, name: Any, checked: bool) -> None:
         with told():

@@ -18,7 +18,7 @@ from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
-from napari_medicosam.predict.zoom import DEFAULT_ZOOM
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation, ObjectInfo
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
@@ -58,7 +58,7 @@ class AnnotationSession:
         self.model = DEFAULT_MODEL
         self.window = "auto"
         self.embeddings_folder: Path | None = None
-        self.zoom = DEFAULT_ZOOM  # may be set: which objects are looked at in a view, from the next prompt on
+        self.zoom = DEFAULT_ZOOM
         self._runner = Runner() if runner is None else runner
         self._worker = Worker(Engine() if engine is None else engine)
         self._layers = PromptLayers(viewer)
@@ -146,6 +146,15 @@ class AnnotationSession:
         resolve_intensity(window, _PROBE)
         self.window = window
         self._forget_answers()
+
+    def set_zoom(self, zoom: str | ZoomRule) -> None:
+        """Look at small objects in a view around them: "auto", "never", "always" or a rule, from the next prompt on.
+
+        Raises:
+            InputError: for another word.
+        """
+        self.zoom = zoom if isinstance(zoom, ZoomRule) else ZoomRule(zoom)
+        self.events.changed.emit()
 
     def set_embeddings_folder(self, folder: str | Path | None) -> None:
         """Store embeddings there, for this and later sessions; None keeps them in memory only."""
