@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 from ui_helpers import canvas_position
 
 from napari_medicosam.io.reader import read_layers
-from napari_medicosam.ui.layers import LABELS_NAME, POINTS_NAME
+from napari_medicosam.ui.layers import OBJECT_NAME, POINTS_NAME
 
 RAS, LPS = np.diag([1.0, 1, 2, 1]), np.diag([-1.0, -1, 2, 1])
 
@@ -73,4 +73,4 @@ def test_a_click_in_the_turned_view_lands_on_its_voxel(open_scan, qtbot):
     points = viewer.layers[POINTS_NAME]
     qtbot.waitUntil(lambda: len(points.data) == 1)
     np.testing.assert_allclose(points.data[0], (4, 10, 30), atol=0.5)
-    assert viewer.layers[LABELS_NAME].data[4, 10, 30] == 1
+    assert viewer.layers[OBJECT_NAME].data[4, 10, 30] == 1

@@ -13,7 +13,7 @@ from ui_helpers import canvas_position
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import save_model
 from napari_medicosam.ui.factory import session as session_of
-from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
+from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
 from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.weights.adding import ModelNotes, add_own_model
 from napari_medicosam.weights.own_models import remove_own_model
@@ -97,7 +97,7 @@ def test_a_real_click_and_a_real_drag_become_masks(make_session, qtbot):
     QTest.mouseClick(native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
     qtbot.waitUntil(lambda: len(points.data) == 1)
     np.testing.assert_allclose(points.data[0], (4, 20, 30), atol=0.5)
-    labels = viewer.layers[LABELS_NAME].data
+    labels = viewer.layers[OBJECT_NAME].data
     assert labels[4, 20, 30] == 1
     assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4]
 
@@ -144,16 +144,21 @@ def test_buttons_do_what_they_say(make_session):
     through._first.setValue(4)
     through._last.setValue(7)
     through._propagate.click()
-    labels = viewer.layers[LABELS_NAME].data
+    labels = viewer.layers[OBJECT_NAME].data
     assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4, 5, 6, 7]
     widget._undo.click()
     assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [6]
-    widget._new_object.click()
-    assert "object 2" in widget._object.text()
+    widget._redo.click()
+    assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4, 5, 6, 7]
+    widget._undo.click()
+    widget._objects._new.click()
+    assert session.object_id == 2
     viewer.dims.set_current_step(0, 6)
     session.add_point((6, 30, 40))
+    assert labels.any()
     widget._clear.click()
-    assert sorted(np.unique(labels)) == [0, 1]
+    assert not labels.any()
+    assert np.unique(viewer.layers[LABELS_NAME].data).tolist() == [0, 1]
     widget.close()
 
 

@@ -13,7 +13,7 @@ from napari_medicosam.core.prompts import BoxPrompt, PromptSet
 from napari_medicosam.core.results import SegmentRequest
 from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.predict.service import SegmentationService
-from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, POINTS_NAME
+from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME, SCRIBBLES_NAME
 from napari_medicosam.ui.session import AnnotationSession
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import status
@@ -21,6 +21,11 @@ from napari_medicosam.weights.loading import load_weights
 
 
 def labels_of(viewer):
+    """The object being edited."""
+    return viewer.layers[OBJECT_NAME].data
+
+
+def committed_of(viewer):
     return viewer.layers[LABELS_NAME].data
 
 
@@ -154,7 +159,7 @@ def test_layers_lie_on_the_grid_of_the_image(make_session):
     viewer, session = make_session(**grid, metadata={"medicosam": {"record": "geometry"}, "patient": "x"})
     session.tool = "point+"
     image = viewer.layers["scan"]
-    for name in (POINTS_NAME, BOXES_NAME, LABELS_NAME):
+    for name in (POINTS_NAME, BOXES_NAME, SCRIBBLES_NAME, OBJECT_NAME, LABELS_NAME):
         np.testing.assert_allclose(
             viewer.layers[name].data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3))
         )
@@ -212,9 +217,8 @@ def test_objects_do_not_overwrite_each_other(make_session):
     session.add_box(2, (5, 5, 15, 15))
     assert session.new_object() == 2
     session.add_box(2, (10, 10, 25, 25))
-    labels = labels_of(viewer)[2]
-    assert (labels[5:15, 5:15] == 1).all()
-    assert (labels == 2).sum() == 15 * 15 - 5 * 5
+    assert (committed_of(viewer)[2, 5:15, 5:15] == 1).all()
+    assert (labels_of(viewer)[2] == 2).sum() == 15 * 15 - 5 * 5
     assert [known.name for known in session.objects] == ["liver", "object 2"]
     session.select(1)
     assert viewer.layers[BOXES_NAME].data[0].min() == 2
@@ -225,7 +229,7 @@ def test_objects_do_not_overwrite_each_other(make_session):
 def test_new_ids_leave_painted_labels_alone(make_session):
     viewer, session = make_session()
     session.add_point((2, 10, 10))
-    labels_of(viewer)[0, 0, 0] = 9
+    committed_of(viewer)[0, 0, 0] = 9
     assert session.new_object() == 10
 
 
@@ -337,7 +341,7 @@ def test_layers_removed_or_renamed_by_the_user(make_session):
     viewer, session = make_session()
     session.add_point((3, 10, 10))
     viewer.layers[POINTS_NAME].name = "my clicks"
-    viewer.layers[LABELS_NAME].name = "organs"
+    viewer.layers[OBJECT_NAME].name = "organs"
     session.add_point((4, 10, 10))
     assert changed_slices(viewer.layers["organs"].data) == [3, 4]
     viewer.layers.remove("my clicks")
@@ -350,7 +354,7 @@ def test_layers_removed_or_renamed_by_the_user(make_session):
 def test_switching_images_keeps_both(make_session):
     viewer, session = make_session()
     session.add_point((3, 10, 10))
-    first = viewer.layers[LABELS_NAME]
+    first = viewer.layers[OBJECT_NAME]
     other = viewer.add_image(np.ones((4, 20, 20), np.uint8), name="other")
     session.set_image(other)
     assert not first.visible

@@ -5,7 +5,7 @@ import numpy as np
 from napari_medicosam.core.results import Region
 from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui.engine import Engine, ServiceSettings
-from napari_medicosam.ui.layers import LABELS_NAME
+from napari_medicosam.ui.layers import OBJECT_NAME
 from napari_medicosam.weights.loading import load_weights
 
 VIEW = Region(0, 4, 20, 24)
@@ -20,7 +20,7 @@ def test_logits_and_their_view_are_fed_back_together(make_session, service, monk
     session.add_point((2, 10, 10), positive=False)
     assert service.requests[-1].previous_logits is not None
     assert service.requests[-1].previous_view == VIEW
-    viewer.layers[LABELS_NAME].data[2, 30:33, 30:33] = 1  # painted: a mask is in the slice's frame
+    viewer.layers[OBJECT_NAME].data[2, 30:33, 30:33] = 1  # painted: a mask is in the slice's frame
     session.add_point((2, 7, 7))
     assert service.requests[-1].previous_logits is None
     assert service.requests[-1].previous_view is None
@@ -32,10 +32,10 @@ def test_the_sessions_zoom_reaches_the_service(make_session):
     )
     session.set_zoom(ZoomRule("never"))
     session.add_box(1, (50, 60, 70, 84))
-    whole = viewer.layers[LABELS_NAME].data[1].copy()
+    whole = viewer.layers[OBJECT_NAME].data[1].copy()
     session.set_zoom("auto")
     session.add_point((1, 60, 70))
-    zoomed = np.argwhere(viewer.layers[LABELS_NAME].data[1])
+    zoomed = np.argwhere(viewer.layers[OBJECT_NAME].data[1])
     assert len(zoomed)
     assert np.all(zoomed >= (36, 48))
     assert np.all(zoomed < (84, 96))

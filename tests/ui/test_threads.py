@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.factory import session as session_of
-from napari_medicosam.ui.layers import LABELS_NAME, POINTS_NAME
+from napari_medicosam.ui.layers import OBJECT_NAME, POINTS_NAME
 from napari_medicosam.ui.runner import Runner
 
 
@@ -22,7 +22,7 @@ def workers():
 
 
 def slices_of(viewer):
-    return np.flatnonzero(viewer.layers[LABELS_NAME].data.any(axis=(1, 2))).tolist()
+    return np.flatnonzero(viewer.layers[OBJECT_NAME].data.any(axis=(1, 2))).tolist()
 
 
 def test_encoding_is_on_the_worker_and_the_window_stays_alive(make_session, service, qtbot):
@@ -36,7 +36,7 @@ def test_encoding_is_on_the_worker_and_the_window_stays_alive(make_session, serv
     assert service.entered.wait(30)
     qtbot.waitUntil(lambda: len(ticks) > 20)
     assert session.is_busy
-    assert not viewer.layers[LABELS_NAME].data.any()
+    assert not viewer.layers[OBJECT_NAME].data.any()
     service.gate.set()
     assert session.wait(30)
     heart.stop()
@@ -59,7 +59,7 @@ def test_newest_question_about_a_slice_wins(make_session, service, qtbot):
     assert asked[0] == (4, 1)
     assert sorted(asked[1:]) == [(4, 3), (6, 1)], "the question with two points was overtaken"
     assert slices_of(viewer) == [4, 6]
-    assert viewer.layers[LABELS_NAME].data[4, 10, 10] == 1
+    assert viewer.layers[OBJECT_NAME].data[4, 10, 10] == 1
 
 
 def test_a_late_answer_is_dropped(make_session, service, qtbot):
@@ -71,7 +71,7 @@ def test_a_late_answer_is_dropped(make_session, service, qtbot):
     service.gate.set()
     assert session.wait(30)
     assert len(service.requests) == 1
-    assert not viewer.layers[LABELS_NAME].data.any()
+    assert not viewer.layers[OBJECT_NAME].data.any()
 
 
 def test_an_older_generation_is_dropped_though_the_slice_is_open(make_session, service):
@@ -95,7 +95,7 @@ def test_cancel_during_encoding(make_session, service):
     session.cancel()
     service.gate.set()
     assert session.wait(30)
-    assert not viewer.layers[LABELS_NAME].data.any()
+    assert not viewer.layers[OBJECT_NAME].data.any()
     session.add_point((4, 5, 5))
     assert session.wait(30)
     assert slices_of(viewer) == [4]
@@ -121,7 +121,7 @@ def test_questions_go_between_the_slices_of_a_propagation(make_session, service)
     assert session.wait(60)
     order = [request.plane.index for request in service.requests[1:]]
     assert order[:2] == [3, 9]
-    labels = viewer.layers[LABELS_NAME].data
+    labels = viewer.layers[OBJECT_NAME].data
     assert slices_of(viewer) == list(range(2, 12))
     assert labels[9, 35, 45] == 1, "the user's slice is not overwritten by the propagation"
     assert labels[9, 10, 10] == 0
@@ -137,7 +137,7 @@ def test_image_removed_during_encoding(make_session, service, qtbot):
     assert session.wait(30)
     assert session.image is None
     qtbot.waitUntil(lambda: POINTS_NAME not in viewer.layers)
-    assert not viewer.layers[LABELS_NAME].data.any()
+    assert not viewer.layers[OBJECT_NAME].data.any()
 
 
 def test_viewer_closed_during_encoding_leaves_no_thread(make_session, service, qtbot):

@@ -56,6 +56,22 @@ REFERENCE_SETTINGS = PropagationSettings(
 """What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025."""
 
 
+Gap = tuple[int | None, int | None]
+"""Two annotated or stop slices without another one in between, the lower first; None beyond the first and the last."""
+
+
+def gaps_of(annotated: AbstractSet[int], stops: AbstractSet[int] = frozenset()) -> list[Gap]:
+    """Where a propagation has slices to fill: between two annotated slices, and next to one.
+
+    Args:
+        annotated: numbers of annotated slices, at least one.
+        stops: of slices that the object is not on.
+    """
+    borders = sorted({*annotated, *stops})
+    gaps: list[Gap] = [(None, borders[0]), *pairwise(borders), (borders[-1], None)]
+    return [gap for gap in gaps if not annotated.isdisjoint(gap)]
+
+
 def propagate(
     service: SegmentationService,
     stack: SliceStack,
@@ -64,6 +80,7 @@ def propagate(
     *,
     stops: AbstractSet[int] = frozenset(),
     z_range: tuple[int, int] | None = None,
+    skip: AbstractSet[Gap] = frozenset(),
 ) -> Iterator[SegmentResult]:
     """Segment the slices around and between annotated ones.
 
@@ -77,6 +94,7 @@ def propagate(
         settings: mode, stop rule, box growth.
         stops: slices the user says the object is not on; nothing passes through them.
         z_range: half-open (start, stop) of slice indices; all anchors must lie in it.
+        skip: gaps (`gaps_of`) that are left alone, because they were filled from the same masks before.
 
     Yields:
         One result a slice, in the order they are found.
@@ -88,18 +106,17 @@ def propagate(
     first, last = z_range if z_range is not None else (0, len(stack))
     masks = _check_anchors(anchors, stack, stops, (first, last))
     run = _Run(service, stack, settings, anchors[0].object_id, anchors[0].generation, masks)
-    borders = sorted({*masks, *stops})
-    ends = [(None, borders[0]), *pairwise(borders), (borders[-1], None)]
     annotated = frozenset(masks)
-    for below, above in ends:
+    gaps = [gap for gap in gaps_of(annotated, stops) if gap not in skip]
+    for below, above in gaps:
         if below in annotated and above in annotated:
             yield from run.fill(below, above)
-    for below, above in reversed(ends):
+    for below, above in reversed(gaps):
         if above in annotated and below not in annotated:
             yield from run.follow(
                 above, range(above - 1, max(first, -1 if below is None else below + 1) - 1, -1)
             )
-    for below, above in ends:
+    for below, above in gaps:
         if below in annotated and above not in annotated:
             yield from run.follow(below, range(below + 1, min(last, len(stack) if above is None else above)))
 

@@ -1,56 +1,39 @@
-"""What is known about one image: its objects, their prompts, and how to go back a step."""
+"""What is known about one image: its objects, their prompts and masks, and how to go back a step.
+
+The mask of the current object, while it is being edited, lies in a labels layer of its own (`object_layer`); masks of
+committed objects lie in `labels`. No voxel of an object is in both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.core.history import History, Step
+from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
 from napari_medicosam.core.results import Region, frozen_array
+from napari_medicosam.core.review import SliceReview, review_slices
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.volume_prompts import VolumePrompts
+from napari_medicosam.ui.strokes import before_stroke
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.results import SegmentResult
-
-MAX_EDITS = 100
-"""Steps that can be undone."""
-
-MAX_OBJECT_ID = int(np.iinfo(np.uint16).max)
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """One line of `AnnotationSession.objects`."""
-
-    object_id: int
-    name: str
-    num_prompted_slices: int
-
-
-@dataclass(eq=False, slots=True)
-class Edit:
-    """One step to undo: the prompts before it, and the object's mask on every slice that it changed.
-
-    The object's own pixels say all there is to say, because nothing ever writes over another object.
-    """
-
-    object_id: int
-    prompts_before: VolumePrompts
-    kind: str = ""
-    masks_before: dict[SlicePlane, tuple[Region, NDArray[np.bool_]]] = field(default_factory=dict)
+    from napari_medicosam.core.volume_prompts import VolumePrompts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The last mask of an object on a prompted slice as it lies in the labels, its low-res logits, and the part
-    of the slice that these cover (None: all of it).
+    """The last mask of an object on a prompted slice as it was written, its low-res logits, and the part of the slice
+    that these cover (None: all of it).
     """  # noqa: D205
 
     written: NDArray[np.bool_]
@@ -75,13 +58,17 @@ class Annotation:
     volume: Any
     points: Points | None = None
     boxes: Shapes | None = None
+    scribbles: Shapes | None = None
+    object_layer: Labels | None = None
     labels: Labels | None = None
-    object_id: int = 1
-    names: dict[int, str] = field(default_factory=lambda: {1: "object 1"})
-    prompts: dict[int, VolumePrompts] = field(default_factory=dict)
+    table: ObjectTable = field(default_factory=ObjectTable)
+    policy: CommitPolicy = field(default_factory=CommitPolicy)
     answers: dict[tuple[int, SlicePlane], Answer] = field(default_factory=dict)
-    touched: dict[int, set[SlicePlane]] = field(default_factory=dict)
-    edits: list[Edit] = field(default_factory=list)
+    scores: dict[tuple[int, SlicePlane], tuple[float, int]] = field(default_factory=dict)
+    """Predicted IoU of the masks that the model made, with their areas: of another area, it is another mask."""
+    history: History = field(default_factory=History)
+    extent: VoxelBox = field(default_factory=VoxelBox)
+    """Where the mask that is being edited may have voxels."""
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
@@ -90,94 +77,436 @@ class Annotation:
         return int(z), int(y), int(x)
 
     @property
+    def object_id(self) -> int:
+        """The current object."""
+        return self.table.current
+
+    @property
     def current(self) -> VolumePrompts:
         """Prompts of the current object."""
-        return self.prompts.get(self.object_id, VolumePrompts())
+        return self.table.prompts_of(self.object_id)
 
     @property
     def layers(self) -> list[Any]:
         """Our layers that exist now, lowest first."""
-        return [layer for layer in (self.labels, self.boxes, self.points) if layer is not None]
+        ours = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
+        return [layer for layer in ours if layer is not None]
 
     @property
-    def objects(self) -> tuple[ObjectInfo, ...]:
-        """All objects, by id."""
-        return tuple(
-            ObjectInfo(object_id, name, len(self.prompts.get(object_id, VolumePrompts()).planes))
-            for object_id, name in sorted(self.names.items())
-        )
+    def is_empty(self) -> bool:
+        """True when the current object has neither prompts nor a mask."""
+        return not self.current.planes and not self.table.record.is_committed and self.packed().box.is_empty
 
-    def add_object(self, name: str | None) -> int:
-        """A new object with an id that no pixel has; it becomes the current one.
+    @property
+    def user_planes(self) -> frozenset[SlicePlane]:
+        """Slices of the current object that the user has prompted, painted or approved."""
+        return self.current.planes | self.table.anchors_of(self.object_id)
 
-        A current object without prompts and masks is taken instead of another empty one.
-        """
-        if not self.current.planes and not self.touched.get(self.object_id):
-            self.names[self.object_id] = name or self.names[self.object_id]
-            return self.object_id
-        painted = 0 if self.labels is None else int(self.labels.data.max())
-        object_id = max(painted, *self.names) + 1
-        if object_id > MAX_OBJECT_ID:
-            raise InputError(f"a labels layer holds at most {MAX_OBJECT_ID} objects")
-        self.names[object_id] = name or f"object {object_id}"
-        self.object_id = object_id
-        return object_id
+    def is_edited(self, object_id: int) -> bool:
+        """True for the object whose mask lies in the object layer."""
+        return object_id == self.object_id and not self.table.record.is_committed
 
     def forget(self, layer: Any) -> None:
         """A layer was removed from the viewer; when it was ours, the next use makes a new one."""
-        if layer is self.labels:
-            self.labels = None
+        if layer is not None and layer in (self.labels, self.object_layer):
             self.answers.clear()
-            self.edits.clear()
-        self.points = None if layer is self.points else self.points
-        self.boxes = None if layer is self.boxes else self.boxes
+            self.history.clear()
+        if layer is self.object_layer and layer is not None:
+            self.extent = VoxelBox()
+        for name in ("points", "boxes", "scribbles", "object_layer", "labels"):
+            if getattr(self, name) is layer:
+                setattr(self, name, None)
 
-    def begin_edit(self, kind: str) -> Edit:
-        """Remember the prompts of the current object as they are."""
-        edit = Edit(self.object_id, self.current, kind)
-        self.edits.append(edit)
-        del self.edits[:-MAX_EDITS]
-        return edit
+    # ------------------------------------------------------------------ steps
 
-    def mask(self, plane: SlicePlane, object_id: int) -> NDArray[np.bool_]:
-        """Where the slice belongs to the object, bool (rows, columns); nothing without a labels layer."""
-        if self.labels is None:
+    def begin(self, kind: str) -> Step:
+        """A step to undo, with the objects and prompts as they are."""
+        step = self.history.begin(kind, self.object_id)
+        step.swaps["table"] = _TableSwap(self, self.table)
+        return step
+
+    # ------------------------------------------------------------------ the mask that is being edited
+
+    def mask(self, plane: SlicePlane) -> NDArray[np.bool_]:
+        """Where the slice belongs to the object being edited, bool (rows, columns)."""
+        if self.object_layer is None:
             return np.zeros(plane.size_yx(self.shape_zyx), dtype=bool)
-        return layers.object_mask(self.labels, plane, object_id)
+        return np.asarray(plane.cut(layers.voxels(self.object_layer)) != 0)
 
-    def write(self, plane: SlicePlane, mask: NDArray[np.bool_], object_id: int, edit: Edit | None) -> None:
-        """Write a mask into the labels layer, which must exist; the first one of an edit can be undone."""
-        if self.labels is None:
+    def look_everywhere(self) -> None:
+        """Find voxels that something else than us or napari's brush has put into the mask that is being edited."""
+        if self.object_layer is not None:
+            volume = layers.voxels(self.object_layer)
+            used = np.flatnonzero([one.max() for one in volume])
+            if used.size:
+                z0, z1 = int(used[0]), int(used[-1]) + 1
+                found = VoxelBox((z0, 0, 0), (z1, volume.shape[1], volume.shape[2]))
+                self.extent = self.extent.union(found)
+
+    def packed(self) -> PackedMask:
+        """The whole mask of the object being edited."""
+        if self.object_layer is None:
+            return PackedMask(VoxelBox(), np.zeros(0, dtype=np.uint8))
+        return PackedMask.of(layers.voxels(self.object_layer), self.extent)
+
+    def write(self, plane: SlicePlane, mask: NDArray[np.bool_], step: Step | None) -> None:
+        """Write the object's mask on a slice, except where other objects may not be touched.
+
+        The first writing of a step remembers what was there. The layers must exist.
+        """
+        if self.object_layer is None:
             return
-        if edit is not None and plane not in edit.masks_before:
-            before = self.mask(plane, object_id)
+        before = self.mask(plane)
+        if step is not None:
+            self.remember(plane, before, step)
+        region = Region.of_mask(before).union(Region.of_mask(mask))
+        if region.is_empty:
+            return
+        inner = plane.cut(layers.voxels(self.object_layer))[region.slices_yx]
+        wanted = mask[region.slices_yx]
+        if self.labels is not None:
+            taken = plane.cut(layers.voxels(self.labels))[region.slices_yx]
+            if taken.any():
+                wanted = wanted & self.policy.writable(taken, self.table, self.object_id)
+        inner[...] = np.where(wanted, self.object_id, 0)
+        self.extent = self.extent.union(VoxelBox.of_slice(plane, region))
+
+    def write_result(self, result: SegmentResult, step: Step | None) -> None:
+        """Write the mask of a slice and keep what the model thinks of it."""
+        self.write(result.plane, result.mask, step)
+        area = int(np.count_nonzero(self.mask(result.plane)))
+        self.scores[result.object_id, result.plane] = (result.iou_prediction, area)
+
+    def review(self, axis: int) -> tuple[SliceReview, ...]:
+        """What is known about each slice of the current object along an axis."""
+        record = self.table.record
+        if record.is_committed and self.labels is not None:
+            box = record.bounds
+            mask = layers.voxels(self.labels)[box.index] == self.object_id
+        else:
+            packed = self.packed()
+            box, mask = packed.box, packed.mask
+        if box.is_empty:
+            return ()
+        along = np.moveaxis(mask, axis, 0)
+        first = box.start_zyx[axis]
+        areas = {first + i: int(np.count_nonzero(one)) for i, one in enumerate(along)}
+        predicted = {
+            plane.index: score
+            for (object_id, plane), (score, area) in self.scores.items()
+            if object_id == self.object_id and plane.axis == axis and areas.get(plane.index) == area
+        }
+        anchors = {plane.index for plane in self.user_planes if plane.axis == axis}
+        return review_slices(along, first, predicted, anchors)
+
+    def remember(self, plane: SlicePlane, before: NDArray[np.bool_], step: Step) -> None:
+        """What a step must put back on a slice; the first word counts."""
+        if plane not in step.swaps:
             region = Region.of_mask(before)
-            edit.masks_before[plane] = (region, before[region.slices_yx].copy())
-        layers.write_region(self.labels, plane, mask, object_id)
-        self.touched.setdefault(object_id, set()).add(plane)
+            patch = np.where(before[region.slices_yx], self.object_id, 0).astype(np.uint16)
+            step.swaps[plane] = _SliceSwap(self, plane, region, patch)
+            self.history.trim()
 
-    def write_answer(self, result: SegmentResult, edit: Edit | None) -> None:
+    def write_answer(self, result: SegmentResult, step: Step | None) -> None:
         """Write the mask of a prompted slice and keep its logits for the next correction."""
-        self.write(result.plane, result.mask, result.object_id, edit)
-        written = frozen_array(self.mask(result.plane, result.object_id))
+        self.write_result(result, step)
+        written = frozen_array(self.mask(result.plane))
         self.answers[result.object_id, result.plane] = Answer(written, result.low_res_logits, result.view)
-
-    def take_back(self, edit: Edit) -> None:
-        """Restore prompts and masks of before the edit; the object becomes the current one."""
-        self.object_id = edit.object_id
-        self.prompts[edit.object_id] = edit.prompts_before
-        for plane, (region, patch) in edit.masks_before.items():
-            mask = np.zeros(plane.size_yx(self.shape_zyx), dtype=bool)
-            mask[region.slices_yx] = patch
-            self.write(plane, mask, edit.object_id, None)
-            self.answers.pop((edit.object_id, plane), None)
 
     def mask_hint(self, plane: SlicePlane) -> MaskHint:
         """What the current object already is on the slice: low-res logits of its last answer; or, where it
         was propagated or painted since, its mask; or neither.
         """  # noqa: D205
-        own = self.mask(plane, self.object_id)
+        own = self.mask(plane)
         answer = self.answers.get((self.object_id, plane))
         if answer is not None and own.any() and np.array_equal(own, answer.written):
             return MaskHint(answer.low_res_logits, answer.view)
         return MaskHint(mask=own) if own.any() else MaskHint()
+
+    def add_anchor(self, plane: SlicePlane) -> None:
+        """The user has made or approved the mask of this slice."""
+        anchors = self.table.anchors_of(self.object_id) | {plane}
+        self.table = self.table.with_anchors(self.object_id, anchors)
+
+    def keep_painted(self, edits: list[Any], axis: int) -> list[SlicePlane]:
+        """A stroke of the brush on the object: a step to undo; its slices are the user's from now on.
+
+        Args:
+            edits: as napari tells them, after the fact.
+            axis: that was sliced along.
+
+        Returns:
+            The slices that it changed.
+        """
+        if self.object_layer is None:
+            return []
+        box, before = before_stroke(layers.voxels(self.object_layer), edits)
+        self.extent = self.extent.union(box)
+        step = self.begin("paint")
+        changed = []
+        for index in box.planes(axis):
+            plane = SlicePlane(axis, index)
+            painted = self.mask(plane)
+            mask = painted.copy()
+            region = box.region_on(axis)
+            mask[region.slices_yx] = before.take(index - box.start_zyx[axis], axis) != 0
+            if np.array_equal(mask, painted):
+                continue
+            self.remember(plane, mask, step)
+            self.write(plane, painted, None)  # in the object's label, and out of other objects
+            self.add_anchor(plane)
+            changed.append(plane)
+        return changed
+
+    # ------------------------------------------------------------------ committed masks
+
+    def keep_painted_labels(self, edits: list[Any]) -> bool:
+        """A stroke of the brush on committed masks: a step to undo; locked objects are put back as they were.
+
+        Returns:
+            Whether some of it was put back.
+        """
+        if self.labels is None:
+            return False
+        label_map = layers.voxels(self.labels)
+        box, before = before_stroke(label_map, edits)
+        now, locked = label_map[box.index], list(self.table.locked_ids)
+        kept = (now != before) & (np.isin(now, locked) | np.isin(before, locked))
+        now[kept] = before[kept]
+        step = self.begin("paint labels")
+        step.swaps["labels", len(step.swaps)] = _LabelsSwap(self, box, before)
+        self.table = self.table.recounted(before, now, box)
+        return bool(kept.any())
+
+    def commit(self, step: Step) -> int:
+        """Move the mask that is being edited to the committed ones, as the policy allows.
+
+        Returns:
+            Number of voxels that it has there.
+
+        Raises:
+            InputError: when there is no mask, or the policy leaves none of it.
+        """
+        self.look_everywhere()
+        packed = self.packed()
+        if packed.box.is_empty or self.object_layer is None or self.labels is None:
+            raise InputError("nothing to commit: segment the object first")
+        committed = layers.voxels(self.labels)[packed.box.index]
+        won = packed.mask & self.policy.writable(committed, self.table, self.object_id)
+        if not won.any():
+            raise InputError(
+                f"nothing to commit: all of {self.table.record.name!r} lies where the commit policy, or a locked "
+                "object, keeps it out"
+            )
+        self._keep_edited(step)
+        self._keep_labels(step, packed.box)
+        before = committed.copy()
+        committed[won] = self.object_id
+        self._clear_edited()
+        self.table = self.table.recounted(before, committed, packed.box)
+        self.table = self.table.with_record(replace(self.table.record, is_committed=True))
+        return int(np.count_nonzero(won))
+
+    def reopen(self, step: Step) -> None:
+        """Move the committed mask of the current object back to where it is edited.
+
+        Raises:
+            InputError: for a locked object.
+        """
+        record = self.table.record
+        if record.is_locked:
+            raise InputError(f"{record.name!r} is locked: unlock it to change it")
+        if not record.is_committed or self.object_layer is None or self.labels is None:
+            return
+        box = record.bounds
+        voxels = layers.voxels(self.labels)[box.index]
+        own = voxels == self.object_id
+        if own.any():  # otherwise it was erased by hand
+            self._keep_edited(step)
+            self._keep_labels(step, box)
+            before = voxels.copy()
+            voxels[own] = 0
+            layers.voxels(self.object_layer)[box.index][own] = self.object_id
+            self.extent = box
+            self.table = self.table.recounted(before, voxels, box)
+        self.table = self.table.with_record(replace(self.table.record, is_committed=False))
+
+    def delete(self, step: Step) -> None:
+        """Remove the current object with its prompts and masks.
+
+        Raises:
+            InputError: for a locked object.
+        """
+        self.reopen(step)
+        self._keep_edited(step)
+        self._clear_edited()
+        self.table = self.table.without(self.object_id)
+
+    def merged(self, labels: Labels) -> NDArray[Any]:
+        """A copy of the committed label map, with the object that is being edited where the policy lets it."""
+        self.look_everywhere()
+        label_map = np.array(layers.voxels(labels))
+        packed = self.packed()
+        if not packed.box.is_empty:
+            part = label_map[packed.box.index]
+            part[packed.mask & self.policy.writable(part, self.table, self.object_id)] = self.object_id
+        return label_map.reshape(labels.data.shape)
+
+    def next_id(self) -> int:
+        """An id that neither an object nor a voxel has."""
+        painted = 0 if self.labels is None else int(self.labels.data.max())
+        return max(painted, *self.table.records) + 1
+
+    def add_record(self, name: str | None, class_id: int | None) -> None:
+        """A new object becomes the current one; an empty current one is taken instead of another."""
+        if self.is_empty:
+            record = self.table.record
+            record = replace(record, name=name or record.name, class_id=class_id or record.class_id)
+        else:
+            object_id = self.next_id()
+            record = ObjectRecord(object_id, name or f"object {object_id}", class_id)
+        self.table = self.table.with_record(record).with_current(record.object_id)
+
+    def write_committed(
+        self, plane: SlicePlane, mask: NDArray[np.bool_], object_id: int, step: Step | None
+    ) -> None:
+        """Write the mask of an object that is not being edited any more on a slice, as the policy allows."""
+        if self.labels is None:
+            return
+        label_slice = plane.cut(layers.voxels(self.labels))
+        region = Region.of_mask(label_slice == object_id).union(Region.of_mask(mask))
+        if region.is_empty:
+            return
+        if step is not None:
+            self._keep_labels(step, VoxelBox.of_slice(plane, region))
+        inner, wanted = label_slice[region.slices_yx], mask[region.slices_yx]
+        writable = self.policy.writable(inner, self.table, object_id)
+        before = inner.copy()
+        inner[writable & (inner == object_id)] = 0
+        inner[writable & wanted] = object_id
+        self.table = self.table.recounted(before, inner, VoxelBox.of_slice(plane, region))
+        self._say_committed(object_id, step)
+
+    def _say_committed(self, object_id: int, step: Step | None) -> None:
+        """An object got its first mask after the user went on: it is committed, in what was remembered since, too."""
+
+        def said(table: ObjectTable) -> ObjectTable:
+            record = table.records.get(object_id)
+            if record is None:
+                return table
+            committed = replace(
+                record, is_committed=True, num_voxels=self.table.records[object_id].num_voxels
+            )
+            return table.with_record(committed)
+
+        self.table = said(self.table)
+        later = self.history.done[self.history.done.index(step) + 1 :] if step in self.history.done else []
+        for one in later:
+            swap = one.swaps.get("table")
+            if isinstance(swap, _TableSwap):
+                swap.table = said(swap.table)
+
+    def _keep_edited(self, step: Step) -> None:
+        """Remember the whole mask that is being edited; the first word counts."""
+        if "edited" not in step.swaps:
+            step.swaps["edited"] = _EditedSwap(self, self.packed(), self._edited_value())
+            self.history.trim()
+
+    def _keep_labels(self, step: Step, box: VoxelBox) -> None:
+        """Remember a part of the committed label map as it is now."""
+        if self.labels is not None:
+            inside = layers.voxels(self.labels)[box.index].copy()
+            step.swaps["labels", len(step.swaps)] = _LabelsSwap(self, box, inside)
+            self.history.trim()
+
+    def _edited_value(self) -> int:
+        """What is written in the layer of the mask that is being edited: the id of its object."""
+        if self.object_layer is None or self.extent.is_empty:
+            return self.object_id
+        return int(layers.voxels(self.object_layer)[self.extent.index].max()) or self.object_id
+
+    def _clear_edited(self) -> None:
+        if self.object_layer is not None:
+            layers.voxels(self.object_layer)[self.extent.index] = 0
+        self.extent = VoxelBox()
+
+    def put_edited(self, packed: PackedMask, value: int) -> None:
+        """Replace the whole mask that is being edited."""
+        self._clear_edited()
+        if self.object_layer is not None and not packed.box.is_empty:
+            layers.voxels(self.object_layer)[packed.box.index][packed.mask] = value
+            self.extent = packed.box
+
+
+@dataclass(eq=False, slots=True)
+class _TableSwap:
+    """Names, prompts, anchors."""
+
+    annotation: Annotation
+    table: ObjectTable
+    num_bytes: int = 0
+
+    def swap(self) -> None:
+        self.annotation.table, self.table = self.table, self.annotation.table
+
+
+@dataclass(eq=False, slots=True)
+class _SliceSwap:
+    """The mask being edited on one slice: what lies in `region` (labels), nothing elsewhere."""
+
+    annotation: Annotation
+    plane: SlicePlane
+    region: Region
+    patch: NDArray[Any]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.patch.nbytes
+
+    def swap(self) -> None:
+        layer = self.annotation.object_layer
+        if layer is None:
+            return
+        pixels = self.plane.cut(layers.voxels(layer))
+        region = Region.of_mask(pixels != 0)
+        patch = pixels[region.slices_yx].copy()
+        pixels[region.slices_yx] = 0
+        pixels[self.region.slices_yx] = self.patch
+        self.annotation.extent = self.annotation.extent.union(VoxelBox.of_slice(self.plane, self.region))
+        self.region, self.patch = region, patch
+
+
+@dataclass(eq=False, slots=True)
+class _EditedSwap:
+    """The whole mask being edited, and the id of its object."""
+
+    annotation: Annotation
+    packed: PackedMask
+    value: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.packed.num_bytes
+
+    def swap(self) -> None:
+        packed, value = self.annotation.packed(), self.annotation._edited_value()
+        self.annotation.put_edited(self.packed, self.value)
+        self.packed, self.value = packed, value
+
+
+@dataclass(eq=False, slots=True)
+class _LabelsSwap:
+    """A part of the committed label map."""
+
+    annotation: Annotation
+    box: VoxelBox
+    inside: NDArray[Any]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.inside.nbytes
+
+    def swap(self) -> None:
+        if self.annotation.labels is not None:
+            part = layers.voxels(self.annotation.labels)[self.box.index]
+            self.inside, part[...] = part.copy(), self.inside

@@ -79,12 +79,16 @@ class ServiceSettings:
         """True for colour."""
         return bool(self.volume.ndim == 4)
 
+    @property
+    def without_pixels(self) -> tuple[str, str, ZoomRule]:
+        """What decides about answers, beside the image."""
+        return self.model, self.window, self.zoom
+
     def is_same(self, other: ServiceSettings | None) -> bool:
         """True when a service made for the one serves the other."""
         return (
             other is not None
-            and (self.model, self.window, self.folder, self.zoom)
-            == (other.model, other.window, other.folder, other.zoom)
+            and (*self.without_pixels, self.folder) == (*other.without_pixels, other.folder)
             and self.volume is other.volume
         )
 

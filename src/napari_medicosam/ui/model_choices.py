@@ -71,6 +71,10 @@ def next_step(session: AnnotationSession) -> str:
             "point+": "Click on the object in the image.",
             "point-": "Click on something that is not the object.",
             "box": "Drag a box around the object in the image.",
+            "scribble+": "Draw a stroke along the object in the image.",
+            "scribble-": "Draw a stroke along something that is not the object.",
+            "lasso+": "Draw around the object in the image.",
+            "lasso-": "Draw around something that is not the object.",
         }.get(tool, "Choose Box and drag around the object, or Point + and click on it.")
     correct = "Correct with Point + and Point −"
-    return f"{correct}, or Propagate." if session.is_3d else f"{correct}, or begin a New object."
+    return f"{correct}, Propagate, or Commit." if session.is_3d else f"{correct}, or Commit."

@@ -6,32 +6,35 @@ Also holds what must not go wrong between the two: an answer that is older than 
 from __future__ import annotations
 
 import logging
+import zlib
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info, show_warning
 from psygnal import Signal, SignalGroup
 
-from napari_medicosam.core.geometry import SliceStack
+from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
-from napari_medicosam.ui import layers
+from napari_medicosam.predict.propagation import gaps_of
 from napari_medicosam.ui.annotation import MaskHint
 from napari_medicosam.ui.tasks import Propagation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_medicosam.core.geometry import SlicePlane
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.predict.propagation import PropagationSettings
-    from napari_medicosam.ui.annotation import Annotation, Edit
+    from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.prompt_layers import PromptLayers
     from napari_medicosam.ui.runner import Runner
     from napari_medicosam.ui.tasks import Worker
-    from napari_medicosam.ui.volume_prompts import VolumePrompts
 
 _logger = logging.getLogger(__name__)
 
@@ -76,9 +79,9 @@ class Pipeline:
         self._layers = prompt_layers
         self._settings = settings
         self._generation = 0
-        self._open: dict[tuple[int, SlicePlane], tuple[int, Edit]] = {}
+        self._open: dict[tuple[int, SlicePlane], tuple[int, Step]] = {}
         self._queued_propagation: tuple[int, PropagationSettings, tuple[int, int]] | None = None
-        self._propagation: Edit | None = None
+        self._propagation: Step | None = None
         runner.progressed.connect(self.events.progress.emit)
         runner.busy_changed.connect(self.events.busy_changed.emit)
         runner.failed.connect(self._on_task_failed)
@@ -101,10 +104,15 @@ class Pipeline:
                 where it moved or removed one, or for None, the slice starts afresh.
         """
         annotation = self._wanted()
-        prompts, hint = annotation.current.on(plane), MaskHint()
+        size_yx = plane.size_yx(annotation.shape_zyx)
+        prompts, hint = annotation.current.on(plane, size_yx), MaskHint()
         if before is not None and annotation.current.grew_from(before, plane):
             hint = annotation.mask_hint(plane)
-            prompts = replace(prompts, mask=hint.mask)
+            if prompts.mask is not None and _differs(prompts.mask, before.on(plane, size_yx).mask):
+                # What was drawn now belongs to the object, beside what it was.
+                hint = MaskHint(mask=prompts.mask | annotation.mask(plane))
+            if hint.logits is not None or hint.mask is not None:
+                prompts = replace(prompts, mask=hint.mask)
         self._generation += 1
         return SegmentRequest(
             image_slice=np.asarray(plane.cut(annotation.volume)),
@@ -116,51 +124,135 @@ class Pipeline:
         )
 
     def change_prompts(self, prompts: VolumePrompts) -> None:
-        """Ask about the slices whose prompts changed, and only about these."""
+        """Ask about the slices whose prompts changed, and only about these.
+
+        Raises:
+            InputError: when the object is locked.
+        """
         annotation = self._wanted()
         before = annotation.current
         changed = before.changed_planes(prompts)
         if not changed:
             return
-        moved = len(prompts.points) == len(before.points) and len(prompts.boxes) == len(before.boxes)
+        moved = len(prompts.all) == len(before.all)
         kind = f"move {changed}" if moved else "prompt"
         # A drag comes as many small moves, but is one step to undo.
-        last = annotation.edits[-1] if annotation.edits else None
+        last = annotation.history.last
         same = last is not None and moved and (last.kind, last.object_id) == (kind, annotation.object_id)
-        edit = last if same and last is not None else annotation.begin_edit(kind)
-        annotation.prompts[annotation.object_id] = prompts
+        step = last if same and last is not None else annotation.begin(kind)
+        self._reopen(step)
+        annotation.table = annotation.table.with_prompts(annotation.object_id, prompts)
         for plane in changed:
-            if prompts.on(plane).is_empty:
-                self._erase(plane, edit)
+            if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
+                self._erase(plane, step)
             else:
-                self._ask(self.request(plane, before), edit)
+                self._ask(self.request(plane, before), step)
         self.events.changed.emit()
 
     def clear(self, planes: Iterable[SlicePlane]) -> None:
-        """Remove prompts and mask of the current object from these slices, as one step."""
+        """Remove prompts and mask of the current object from these slices, as one step.
+
+        Raises:
+            InputError: when the object is locked.
+        """
         annotation = self._wanted()
         self.stop_propagation()
-        edit = annotation.begin_edit("clear")
+        step = annotation.begin("clear")
+        self._reopen(step)
         prompts = annotation.current
         for plane in planes:
             prompts = prompts.without(plane)
-            self._erase(plane, edit)
-        annotation.prompts[annotation.object_id] = prompts
+            self._erase(plane, step)
+        object_id = annotation.object_id
+        table = annotation.table.with_prompts(object_id, prompts)
+        table = table.with_anchors(object_id, table.anchors_of(object_id) - set(planes))
+        annotation.table = table.with_filled(object_id, {})  # what was erased may be wanted again
 
     def undo(self) -> None:
         """Take back the last step; answers to it that are still to come will be dropped."""
+        self._go(self._wanted().history.undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last. Nothing is asked again: masks come back as they were."""
+        self._go(self._wanted().history.redo)
+
+    def painted(self, layer: Any, edits: list[Any]) -> None:
+        """A stroke of the brush in one of our label maps, with its edits as napari tells them."""
+        annotation = self._wanted()
+        if layer is annotation.object_layer:
+            for plane in annotation.keep_painted(edits, self._layers.axis()):
+                self.events.mask_changed.emit(annotation.object_id, plane)
+        elif annotation.keep_painted_labels(edits):
+            show_warning("A locked object was painted over and put back: unlock it to change it")
+        self._layers.refresh()
+        self.events.changed.emit()
+
+    def switch(self, kind: str, change: Callable[[Annotation, Step], None]) -> None:
+        """Go on to another object, as one step: the current one is committed first, as far as it has a mask.
+
+        Raises:
+            InputError: what `change` raises; nothing has happened then.
+        """
         annotation = self._wanted()
         self.stop_propagation()
-        edit = annotation.edits.pop()
-        for key in [key for key, (_, asked_by) in self._open.items() if asked_by is edit]:
+        annotation.look_everywhere()
+        step = annotation.begin(kind)
+        try:
+            if not annotation.packed().box.is_empty:
+                annotation.commit(step)
+            change(annotation, step)
+        except InputError:
+            step.undo()
+            annotation.history.discard(step)
+            raise
+        if annotation.object_layer is not None:
+            self._layers.refresh()
+
+    def commit(self) -> int:
+        """Move the current object's mask to the committed ones. Returns its voxels there.
+
+        Raises:
+            InputError: when there is no mask, or the policy leaves none of it.
+        """
+        annotation = self._wanted()
+        self.stop_propagation()
+        step = annotation.begin("commit")
+        try:
+            count = annotation.commit(step)
+        except InputError:
+            annotation.history.discard(step)
+            raise
+        self._layers.refresh()
+        return count
+
+    def _go(self, where: Callable[[], Step | None]) -> None:
+        """Undo or redo."""
+        self.stop_propagation()
+        step = where()
+        if step is None:
+            return
+        for key in [key for key, (_, asked_by) in self._open.items() if asked_by is step]:
             del self._open[key]
-        annotation.take_back(edit)
-        for plane in edit.masks_before:
-            self.events.mask_changed.emit(edit.object_id, plane)
+        for plane in step.swaps:
+            if isinstance(plane, SlicePlane):
+                self.events.mask_changed.emit(step.object_id, plane)
+
+    def _reopen(self, step: Step) -> None:
+        """Edit a committed object again; a step that may not is forgotten."""
+        annotation = self._wanted()
+        self._layers.make_missing()
+        try:
+            annotation.reopen(step)
+        except InputError:
+            annotation.history.discard(step)
+            raise
 
     def propagate(self, axis: int, settings: PropagationSettings, z_range: tuple[int, int]) -> None:
         """Propagate the current object along an axis as soon as no answer is missing."""
         self.stop_propagation()
+        annotation = self._wanted()
+        if annotation.table.record.is_committed:
+            self._reopen(annotation.begin("reopen"))
         self._queued_propagation = (axis, settings, z_range)
         self._begin_propagation()
 
@@ -175,9 +267,9 @@ class Pipeline:
         if self._propagation is not None or self._queued_propagation is not None:
             self.cancel()
 
-    def _ask(self, request: SegmentRequest, edit: Edit) -> None:
+    def _ask(self, request: SegmentRequest, step: Step) -> None:
         key = (request.object_id, request.plane)
-        self._open[key] = (request.generation, edit)
+        self._open[key] = (request.generation, step)
         self._runner.submit(
             partial(self._worker.segment, self._settings(), request),
             self._on_result,
@@ -188,11 +280,15 @@ class Pipeline:
     # ------------------------------------------------------------------ back
 
     def _on_result(self, result: SegmentResult) -> None:
-        generation, edit = self._open.get((result.object_id, result.plane), (0, None))
-        if self._annotation is None or generation != result.generation:
+        generation, step = self._open.get((result.object_id, result.plane), (0, None))
+        annotation = self._annotation
+        if annotation is None or generation != result.generation:
             return  # prompts have changed since, or went away
         self._layers.make_missing()
-        self._annotation.write_answer(result, edit)
+        if annotation.is_edited(result.object_id):
+            annotation.write_answer(result, step)
+        else:  # the user has gone on to another object meanwhile
+            annotation.write_committed(result.plane, result.mask, result.object_id, step)
         self._show(result.plane, result.object_id)
 
     def _on_question_end(self, key: tuple[int, SlicePlane], generation: int) -> None:
@@ -211,51 +307,98 @@ class Pipeline:
             return
         axis, settings, bounds = self._queued_propagation
         self._queued_propagation = None
-        annotation = self._annotation
-        side = np.zeros((1, 1), dtype=np.float32)  # propagation asks with masks, not with logits
-        anchors: list[SegmentResult] = []
-        stops: set[int] = set()
-        for plane in sorted(annotation.current.planes, key=lambda plane: plane.index):
-            if plane.axis != axis:
-                continue
-            mask = annotation.mask(plane, annotation.object_id)
-            if mask.any():
-                anchors.append(
-                    SegmentResult(plane, mask, Region.of_mask(mask), 1.0, side, annotation.object_id)
-                )
-            elif annotation.current.on(plane).is_stop:
-                stops.add(plane.index)
-        if not anchors:
-            raise InputError("nothing to propagate: the object has no mask on its prompted slices")
-        run = Propagation(
-            SliceStack(annotation.volume, axis), tuple(anchors), settings, frozenset(stops), bounds
-        )
-        self._propagation = edit = annotation.begin_edit("propagate")
+        run = self._propagation_run(axis, settings, bounds)
+        if not run.filled_from:
+            show_info("Nothing to propagate again: no prompted or painted slice has changed since")
+            return
+        self._propagation = step = self._annotation.begin("propagate")
         self._runner.stream(
             partial(self._worker.propagate, self._settings(), run),
-            partial(self._on_propagated, edit),
-            partial(self._on_propagation_end, edit),
+            partial(self._on_propagated, step, run),
+            partial(self._on_propagation_end, step),
         )
         self.events.changed.emit()
 
-    def _on_propagated(self, edit: Edit, result: SegmentResult) -> None:
-        annotation = self._annotation
-        if annotation is None or self._propagation is not edit:
-            return
-        if result.plane in annotation.prompts[result.object_id].planes:
-            return  # prompted meanwhile: the user's word stands
-        self._layers.make_missing()
-        annotation.write(result.plane, result.mask, result.object_id, edit)
-        self._show(result.plane, result.object_id)
+    def _propagation_run(
+        self, axis: int, settings: PropagationSettings, bounds: tuple[int, int]
+    ) -> Propagation:
+        """What to propagate from, and which gaps are as they should be already.
 
-    def _on_propagation_end(self, edit: Edit) -> None:
-        if self._propagation is edit:
+        Raises:
+            InputError: without a mask on a slice of the user's.
+        """
+        annotation = self._wanted()
+        object_id = annotation.object_id
+        side = np.zeros((1, 1), dtype=np.float32)  # propagation asks with masks, not with logits
+        anchors: dict[int, SegmentResult] = {}
+        stops: set[int] = set()
+        for plane in sorted(annotation.user_planes, key=lambda plane: plane.index):
+            if plane.axis != axis:
+                continue
+            mask = annotation.mask(plane)
+            if mask.any():
+                anchors[plane.index] = SegmentResult(plane, mask, Region.of_mask(mask), 1.0, side, object_id)
+            elif annotation.current.on(plane, plane.size_yx(annotation.shape_zyx)).is_stop:
+                stops.add(plane.index)
+        if not anchors:
+            raise InputError("nothing to propagate: the object has no mask on its prompted slices")
+        masks: dict[int | None, int] = {
+            index: zlib.crc32(np.packbits(anchor.mask).tobytes()) for index, anchor in anchors.items()
+        }
+        how = (settings, bounds, *self._settings().without_pixels)
+        wanted = {
+            (below, above): (masks.get(below, -1), masks.get(above, -1), *how)
+            for below, above in gaps_of(anchors.keys(), stops)
+        }
+        known = annotation.table.filled_of(object_id)
+        skip = {gap for gap, filled_from in wanted.items() if known.get((axis, *gap)) == filled_from}
+        return Propagation(
+            SliceStack(annotation.volume, axis),
+            tuple(anchors.values()),
+            settings,
+            frozenset(stops),
+            bounds,
+            frozenset(skip),
+            {gap: filled_from for gap, filled_from in wanted.items() if gap not in skip},
+        )
+
+    def _on_propagated(self, step: Step, run: Propagation, result: SegmentResult | None) -> None:
+        annotation = self._annotation
+        if annotation is None or self._propagation is not step or not annotation.is_edited(step.object_id):
+            return
+        if result is None:
+            self._end_of_gaps(annotation, step, run)
+        elif (
+            result.plane not in annotation.user_planes
+        ):  # prompted or painted meanwhile: the user's word stands
+            self._layers.make_missing()
+            annotation.write_result(result, step)
+            self._show(result.plane, result.object_id)
+
+    def _end_of_gaps(self, annotation: Annotation, step: Step, run: Propagation) -> None:
+        """All gaps were followed to their ends: what an earlier propagation left beyond is not the object's."""
+        axis = run.stack.axis
+        for index in sorted(run.indices & set(annotation.extent.planes(axis))):
+            plane = SlicePlane(axis, index)
+            if (
+                plane not in step.swaps
+                and plane not in annotation.user_planes
+                and annotation.mask(plane).any()
+            ):
+                annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
+                self._show(plane, step.object_id)
+        filled = dict(annotation.table.filled_of(step.object_id))
+        filled |= {(axis, *gap): filled_from for gap, filled_from in run.filled_from.items()}
+        annotation.table = annotation.table.with_filled(step.object_id, filled)
+
+    def _on_propagation_end(self, step: Step) -> None:
+        if self._propagation is step:
             self._propagation = None
         annotation = self._annotation
-        if annotation is not None and annotation.labels is not None:
-            if not edit.masks_before and edit in annotation.edits:
-                annotation.edits.remove(edit)
-            layers.refresh(annotation.labels)
+        if annotation is not None:
+            if not any(isinstance(key, SlicePlane) for key in step.swaps):
+                annotation.history.discard(step)
+            self._layers.refresh()
         self.events.changed.emit()
 
     def _on_task_failed(self, error: Exception) -> None:
@@ -267,17 +410,19 @@ class Pipeline:
         show_error(message)
         self.events.error.emit(message)
 
-    def _erase(self, plane: SlicePlane, edit: Edit) -> None:
+    def _erase(self, plane: SlicePlane, step: Step) -> None:
         annotation = self._wanted()
         self._open.pop((annotation.object_id, plane), None)
         annotation.answers.pop((annotation.object_id, plane), None)
-        empty = np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool)
-        annotation.write(plane, empty, annotation.object_id, edit)
+        annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
         self._show(plane, annotation.object_id)
 
     def _show(self, plane: SlicePlane, object_id: int) -> None:
-        """Refresh the labels if the slice is in sight; in 3D rendering that would cost too much a slice."""
-        labels = self._wanted().labels
-        if labels is not None and self._layers.is_in_sight(plane):
-            layers.refresh(labels)
+        """Refresh the layers if the slice is in sight; in 3D rendering that would cost too much a slice."""
+        if self._layers.is_in_sight(plane):
+            self._layers.refresh()
         self.events.mask_changed.emit(object_id, plane)
+
+
+def _differs(mask: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> bool:
+    return other is None or not np.array_equal(mask, other)

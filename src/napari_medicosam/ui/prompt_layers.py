@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.orientation import orient_view
+from napari_medicosam.ui.prompts_in_layers import (
+    next_is_positive,
+    read_prompts,
+    set_axis,
+    set_label,
+    write_prompts,
+)
+from napari_medicosam.ui.strokes import is_applied
 
 if TYPE_CHECKING:
     from napari import Viewer
 
+    from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.layers import Tool
-    from napari_medicosam.ui.volume_prompts import VolumePrompts
+
+_NUM_LAYERS = 5
+
+_TOOLS: dict[Tool, tuple[str, str, bool | None]] = {
+    "point+": ("points", "add", True),
+    "point-": ("points", "add", False),
+    "box": ("boxes", "add_rectangle", None),
+    "lasso+": ("boxes", "add_polygon_lasso", True),
+    "lasso-": ("boxes", "add_polygon_lasso", False),
+    "scribble+": ("scribbles", "add_path", True),
+    "scribble-": ("scribbles", "add_path", False),
+}
+"""Layer, its mode, and what the next prompt says."""
 
 _FINISHED = ("added", "changed", "removed")
 """Actions of napari's data events after the fact; each is announced by an `-ing` one."""
@@ -27,16 +50,19 @@ class PromptLayers:
 
     Events:
         prompts_changed(VolumePrompts): a user moved, added or removed prompts; as read, not cleaned.
+        painted(layer, edits): a stroke of the brush in one of our label maps, with its edits as napari tells them.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
     prompts_changed = Signal(object)
+    painted = Signal(object, object)
     tool_changed = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self.annotation: Annotation | None = None
         self._is_writing = False
+        self._stroke: tuple[Any, Any] | None = None
         viewer.dims.events.order.connect(self._on_dims_order)
         viewer.dims.events.ndisplay.connect(self._on_dims_order)
         viewer.layers.selection.events.active.connect(self._on_layer_active)
@@ -60,31 +86,44 @@ class PromptLayers:
     def make_missing(self) -> None:
         """Make the layers that are not there yet, or that the user removed, with the prompts in them."""
         annotation = self.wanted()
-        if len(annotation.layers) == 3:
+        if len(annotation.layers) == _NUM_LAYERS:
             return
+        image = annotation.image
         if annotation.labels is None:
-            annotation.labels = self._add(layers.make_labels_layer(annotation.image))
-            annotation.labels.selected_label = annotation.object_id
-        if annotation.boxes is None:
-            annotation.boxes = self._add(layers.make_boxes_layer(annotation.image))
-            self._listen(annotation.boxes)
-        if annotation.points is None:
-            annotation.points = self._add(layers.make_points_layer(annotation.image))
-            annotation.points.bind_key("T", self._on_toggle_key, overwrite=True)
-            self._listen(annotation.points)
+            annotation.labels = self._listen_to_brush(self._add(layers.make_labels_layer(image)))
+        if annotation.object_layer is None:
+            annotation.object_layer = self._listen_to_brush(self._add(layers.make_object_layer(image)))
+        for name, make in (
+            ("boxes", layers.make_boxes_layer),
+            ("scribbles", layers.make_scribbles_layer),
+            ("points", layers.make_points_layer),
+        ):
+            if getattr(annotation, name) is None:
+                layer = self._add(make(image))
+                setattr(annotation, name, layer)
+                layer.bind_key("T", self._on_toggle_key, overwrite=True)
+                self._listen(layer)
         self._on_dims_order()
         self.write(annotation.current)
 
     def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""
         annotation = self.wanted()
-        if annotation.points is None or annotation.boxes is None:
+        points, boxes, scribbles = annotation.points, annotation.boxes, annotation.scribbles
+        if points is None or boxes is None or scribbles is None:
             return
         self._is_writing = True
         try:
-            layers.write_prompts(annotation.points, annotation.boxes, prompts)
+            write_prompts(points, boxes, scribbles, prompts)
         finally:
             self._is_writing = False
+
+    def refresh(self) -> None:
+        """Show what was written into the label maps; thumbnails and extents are left as they are."""
+        annotation = self.wanted()
+        for layer in (annotation.labels, annotation.object_layer):
+            if layer is not None:
+                layers.refresh(layer)
 
     def plane(self) -> SlicePlane:
         """The slice of the image that the viewer shows.
@@ -100,6 +139,14 @@ class PromptLayers:
         position = annotation.image.world_to_data(dims.point[-annotation.image.ndim :])[axis]
         index = min(max(round(float(position)), 0), annotation.shape_zyx[axis] - 1)
         return SlicePlane(axis, index)
+
+    def go_to(self, index: int) -> None:
+        """Show a slice along the axis that is sliced along. Raises as `plane`."""
+        axis, image = self.axis(), self.wanted().image
+        position = (np.array(image.extent.data[0]) + np.array(image.extent.data[1]))[-image.ndim :] / 2
+        position[axis] = index
+        offset = self._viewer.dims.ndim - image.ndim
+        self._viewer.dims.set_point(offset + axis, image.data_to_world(position)[axis])
 
     def is_in_sight(self, plane: SlicePlane) -> bool:
         """True when the viewer shows this slice or cuts across it; in 3D rendering nothing counts, it is slow."""
@@ -128,13 +175,17 @@ class PromptLayers:
     @property
     def tool(self) -> Tool:
         """What a click in the canvas does now; "" when it is none of ours."""
-        annotation: Any = self.annotation
         active: Any = self._viewer.layers.selection.active
-        if annotation is None or active is None:
-            return ""
-        if active is annotation.points and active.mode == "add":
-            return "point+" if layers.next_point_is_positive(annotation.points) else "point-"
-        return "box" if active is annotation.boxes and active.mode == "add_rectangle" else ""
+        for tool, (name, mode, positive) in _TOOLS.items():
+            layer = getattr(self.annotation, name, None)
+            if (
+                layer is not None
+                and layer is active
+                and layer.mode == mode
+                and positive in (None, next_is_positive(layer))
+            ):
+                return tool
+        return ""
 
     @tool.setter
     def tool(self, tool: Tool) -> None:
@@ -145,11 +196,11 @@ class PromptLayers:
         self.axis()
         self.make_missing()
         annotation = self.wanted()
-        layer: Any = annotation.boxes if tool == "box" else annotation.points
-        if tool != "box":
-            layers.set_point_label(layer, positive=tool == "point+")
+        name, mode, positive = _TOOLS[tool]
+        layer: Any = getattr(annotation, name)
+        set_label(layer, positive=positive is not False)
         self._viewer.layers.selection.active = layer
-        layer.mode = "add_rectangle" if tool == "box" else "add"
+        layer.mode = mode
         self.tool_changed.emit()
 
     def wanted(self) -> Annotation:
@@ -177,9 +228,32 @@ class PromptLayers:
         action = str(getattr(event.action, "value", event.action))
         if self._is_writing or annotation is None or action not in _FINISHED:
             return
-        if annotation.points is None or annotation.boxes is None:
+        points, boxes, scribbles = annotation.points, annotation.boxes, annotation.scribbles
+        if points is None or boxes is None or scribbles is None:
             return
-        self.prompts_changed.emit(layers.read_prompts(annotation.points, annotation.boxes))
+        # Masks have no layer, so those that are there stay.
+        read = read_prompts(points, boxes, scribbles)
+        self.prompts_changed.emit(replace(read, masks=annotation.current.masks))
+
+    def _on_paint(self, event: Any) -> None:
+        self._stroke = (event.source, event.value)
+        self._tell_stroke(event)
+
+    def _tell_stroke(self, event: Any) -> None:
+        """Say what was painted as soon as it is there: napari tells of some strokes just before."""
+        if self._stroke is None or self._stroke[0] is not event.source:
+            return
+        layer, edits = self._stroke
+        if edits and is_applied(layers.voxels(layer), edits):
+            self._stroke = None
+            annotation = self.annotation
+            if annotation is not None and layer in (annotation.object_layer, annotation.labels):
+                self.painted.emit(layer, edits)
+
+    def _listen_to_brush(self, layer: Any) -> Any:
+        layer.events.paint.connect(self._on_paint)
+        layer.events.labels_update.connect(self._tell_stroke)
+        return layer
 
     def _on_dims_order(self) -> None:
         annotation = self.annotation
@@ -190,9 +264,9 @@ class PromptLayers:
         except InputError:
             return  # said when somebody tries to make a prompt
         orient_view(self._viewer, annotation.image)
-        for layer in (annotation.points, annotation.boxes):
+        for layer in (annotation.points, annotation.boxes, annotation.scribbles):
             if layer is not None:
-                layers.set_axis(layer, axis)
+                set_axis(layer, axis)
         self.tool_changed.emit()
 
     def _on_layer_active(self) -> None:
@@ -202,5 +276,5 @@ class PromptLayers:
         self.tool_changed.emit()
 
     def _on_toggle_key(self, layer: Any) -> None:
-        layers.set_point_label(layer, positive=not layers.next_point_is_positive(layer))
+        set_label(layer, positive=not next_is_positive(layer))
         self.tool_changed.emit()

@@ -22,7 +22,9 @@ from qtpy.QtWidgets import (
 
 from napari_medicosam.ui.controls import button, combo, told
 from napari_medicosam.ui.model_choices import WINDOW_HELP, ZOOM_HELP, model_choices, next_step
+from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
+from napari_medicosam.ui.review_strip import ReviewStrip
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -30,9 +32,14 @@ if TYPE_CHECKING:
 _OTHER_FILE = "From file …"
 _TOOLS = {
     "point+": ("Point +", "Click on the object (T toggles + and −)"),
+    "scribble+": ("Scribble +", "Draw a stroke along the object (T toggles + and −)"),
+    "lasso+": ("Lasso +", "Draw around the object (T toggles + and −)"),
     "point-": ("Point −", "Click on what is not the object (T toggles + and −)"),
+    "scribble-": ("Scribble −", "Draw a stroke along what is not the object (T toggles + and −)"),
+    "lasso-": ("Lasso −", "Draw around what is not the object (T toggles + and −)"),
     "box": ("Box", "Drag a box around the object; a slice has one box an object"),
 }
+_TOOLS_IN_A_ROW = 3
 _CHECKPOINTS = "Checkpoints (*.pth *.pt *.safetensors)"
 _LABEL_FILES = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
 
@@ -75,15 +82,17 @@ class SegmentWidget(QWidget):
             form.addRow(text, row)
 
         self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
-        self._new_object = button("New object", "Finish this object and begin another one")
-        self._undo = button("Undo", "Take back the last prompt or propagation, with its masks")
+        self._undo = button("Undo", "Take back the last step: prompt, stroke, propagation, commit …")
+        self._redo = button("Redo", "Do again what was taken back last")
         self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
         buttons = QGridLayout()
-        for column, tool in enumerate(self._tools.values()):
-            buttons.addWidget(tool, 0, column)
-        for column, other in enumerate((self._new_object, self._undo, self._clear)):
-            buttons.addWidget(other, 1, column)
-        self._object = QLabel()
+        for number, tool in enumerate(self._tools.values()):
+            buttons.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
+        for column, other in enumerate((self._undo, self._redo), start=1):
+            buttons.addWidget(other, 2, column)
+        buttons.addWidget(self._clear, 3, 0)
+        self._objects = ObjectList(session=self._session)
+        self._review = ReviewStrip(session=self._session)
         self._propagation = PropagationBox(session=self._session)
 
         self._bar = QProgressBar()
@@ -101,7 +110,8 @@ class SegmentWidget(QWidget):
 
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(self._object)
+        layout.addWidget(self._objects)
+        layout.addWidget(self._review)
         layout.addLayout(buttons)
         layout.addWidget(self._propagation)
         layout.addWidget(self._status)
@@ -119,8 +129,8 @@ class SegmentWidget(QWidget):
         edit.editingFinished.connect(self._on_window_chosen)
         for name, tool in self._tools.items():
             tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
-        self._new_object.clicked.connect(self._on_new_object_clicked)
         self._undo.clicked.connect(self._on_undo_clicked)
+        self._redo.clicked.connect(self._on_redo_clicked)
         self._clear.clicked.connect(self._on_clear_clicked)
         self._cancel.clicked.connect(self._session.cancel)
         self._save.clicked.connect(self._on_save_clicked)
@@ -194,16 +204,15 @@ class SegmentWidget(QWidget):
         for name, tool in self._tools.items():
             tool.setEnabled(has_image)
             tool.setChecked(session.tool == name)
-        self._new_object.setEnabled(has_prompts)
         self._clear.setEnabled(has_prompts)
         self._undo.setEnabled(session.can_undo)
+        self._redo.setEnabled(session.can_redo)
+        self._objects.refresh()
         self._save.setEnabled(session.has_labels)
         self._propagation.refresh()
         self._zoom.setCurrentText(session.zoom.policy)
         self._bar.setVisible(session.is_busy)
         self._cancel.setVisible(session.is_busy)
-        names = {known.object_id: known.name for known in session.objects}
-        self._object.setText(f"Object: <b>{names[session.object_id]}</b>" if names else "")
         self._status.setText(next_step(session))
 
     # ------------------------------------------------------------------ to the session
@@ -245,13 +254,13 @@ class SegmentWidget(QWidget):
             self._session.tool = name if checked else ""
         self._refresh_state()
 
-    def _on_new_object_clicked(self) -> None:
-        with told():
-            self._session.new_object()
-
     def _on_undo_clicked(self) -> None:
         with told():
             self._session.undo()
+
+    def _on_redo_clicked(self) -> None:
+        with told():
+            self._session.redo()
 
     def _on_clear_clicked(self) -> None:
         with told():

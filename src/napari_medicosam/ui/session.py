@@ -6,6 +6,7 @@ A click becomes a mask in one hop: prompt layer -> `VolumePrompts` -> frozen `Se
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,25 +15,41 @@ import numpy as np
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
+from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompt_derivation import PromptMode
+from napari_medicosam.core.review import next_doubtful
+from napari_medicosam.core.volume_prompts import (
+    VolumeBox,
+    VolumeLasso,
+    VolumePoint,
+    VolumePrompts,
+    VolumeScribble,
+    volume_mask,
+)
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.annotation import Annotation, ObjectInfo
+from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
 from napari_medicosam.ui.tasks import Worker, save_labels
-from napari_medicosam.ui.volume_prompts import VolumeBox, VolumePoint, VolumePrompts
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
+    from numpy.typing import ArrayLike
 
+    from napari_medicosam.core.commit_policy import CommitPolicy
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.core.object_table import ObjectRecord
+    from napari_medicosam.core.review import SliceReview
+    from napari_medicosam.core.volume_prompts import Path as Vertices
+    from napari_medicosam.core.volume_prompts import Prompt
     from napari_medicosam.ui.layers import Tool
 
 Direction = Literal["both", "up", "down"]
@@ -71,6 +88,7 @@ class AnnotationSession:
         self._tidying.setSingleShot(True)
         self._tidying.timeout.connect(self._tidy)
         self._layers.prompts_changed.connect(self._on_prompts_changed)
+        self._layers.painted.connect(self._pipeline.painted)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.events.inserted.connect(self._on_layers_changed)
@@ -175,9 +193,11 @@ class AnnotationSession:
         self._runner.submit(task, lambda _: None, key="prepare")
 
     @property
-    def objects(self) -> tuple[ObjectInfo, ...]:
+    def objects(self) -> tuple[ObjectRecord, ...]:
         """All objects of the image, by id."""
-        return () if self._annotation is None else self._annotation.objects
+        if self._annotation is None:
+            return ()
+        return tuple(record for _, record in sorted(self._annotation.table.records.items()))
 
     @property
     def object_id(self) -> int:
@@ -189,21 +209,141 @@ class AnnotationSession:
         """Prompts of the current object."""
         return VolumePrompts() if self._annotation is None else self._annotation.current
 
-    def new_object(self, name: str | None = None) -> int:
-        """Begin another object and return its id. A current object that is still empty is taken for it."""
+    def colour_of(self, object_id: int) -> tuple[float, ...] | None:
+        """What an object is shown in (red, green, blue, alpha; 0..1); None before its layers are there."""
+        layer = None if self._annotation is None else self._annotation.object_layer
+        colour = None if layer is None else layer.get_color(object_id)
+        return None if colour is None else tuple(float(v) for v in colour)
+
+    @property
+    def num_open_voxels(self) -> int:
+        """Voxels of the mask that is being edited."""
+        return 0 if self._annotation is None else int(np.count_nonzero(self._annotation.packed().mask))
+
+    @property
+    def voxel_volume_mm3(self) -> float | None:
+        """Of the image, where its layer has a spacing in a length unit; None where it has not."""
+        return None if self.image is None else layers.voxel_volume_mm3(self.image)
+
+    @property
+    def review(self) -> tuple[SliceReview, ...]:
+        """What is known about each slice of the current object, along the axis that the viewer slices along."""
+        try:
+            axis = self._layers.axis()
+        except InputError:
+            return ()
+        return self._wanted().review(axis)
+
+    @property
+    def slice_index(self) -> int | None:
+        """Number of the slice that the viewer shows; None when it shows none."""
+        try:
+            return self._layers.plane().index
+        except InputError:
+            return None
+
+    def go_to(self, slice_index: int) -> None:
+        """Show a slice.
+
+        Raises:
+            InputError: for a slice that is not there.
+        """
+        SlicePlane(self._layers.axis(), slice_index).check(self._wanted().shape_zyx)
+        self._layers.go_to(slice_index)
+
+    def go_to_doubtful(self) -> int | None:
+        """Show the next slice of the current object that is doubtful, and return its number; None without one."""
+        index = next_doubtful(self.review, -1 if self.slice_index is None else self.slice_index)
+        if index is not None:
+            self.go_to(index)
+        return index
+
+    @property
+    def commit_policy(self) -> CommitPolicy:
+        """What wins where objects meet."""
+        return self._wanted().policy
+
+    @commit_policy.setter
+    def commit_policy(self, policy: CommitPolicy) -> None:
+        self._wanted().policy = policy
+        self.events.changed.emit()
+
+    def new_object(self, name: str | None = None, class_id: int | None = None) -> int:
+        """Begin another object and return its id; the current one is committed first.
+
+        A current object that is still empty is taken for it.
+
+        Raises:
+            InputError: when the current object cannot be committed (`commit`).
+        """
         annotation = self._wanted()
-        annotation.add_object(name)
+        self._pipeline.switch("new object", lambda known, _: known.add_record(name, class_id))
         self._show_object()
         return annotation.object_id
 
     def select(self, object_id: int) -> None:
-        """Go back to an object and its prompts."""
+        """Go back to an object and its prompts; its mask can be changed again. The current one is committed first.
+
+        Raises:
+            InputError: for an object that is not there, or when the current one cannot be committed (`commit`).
+        """
         annotation = self._wanted()
-        if object_id not in annotation.names:
-            known = ", ".join(str(known) for known in annotation.names)
-            raise InputError(f"there is no object {object_id}: wanted one of {known}")
-        annotation.object_id = object_id
+        annotation.table.find(object_id)
+        if object_id == annotation.object_id:
+            return
+
+        def change(known: Annotation, step: Step) -> None:
+            known.table = known.table.with_current(object_id)
+            if not known.table.record.is_locked:
+                known.reopen(step)
+
+        self._pipeline.switch("select", change)
         self._show_object()
+
+    def commit(self) -> int:
+        """Move the current object's mask to the committed ones, as `commit_policy` allows.
+
+        The object's next prompt opens it again.
+
+        Returns:
+            Number of voxels that it has there.
+
+        Raises:
+            InputError: when there is no mask, or the policy or locked objects leave none of it.
+        """
+        count = self._pipeline.commit()
+        self.events.changed.emit()
+        return count
+
+    def delete_object(self) -> None:
+        """Remove the current object with its prompts and masks.
+
+        Raises:
+            InputError: for a locked object.
+        """
+        annotation = self._wanted()
+        self._pipeline.cancel()
+        step = annotation.begin("delete")
+        try:
+            annotation.delete(step)
+        except InputError:
+            annotation.history.discard(step)
+            raise
+        self._show_object()
+
+    def change_object(self, object_id: int, **fields: Any) -> None:
+        """Change `name`, `class_id` or `is_locked` of an object.
+
+        Raises:
+            InputError: for an object that is not there, another field, or an empty name.
+        """
+        annotation = self._wanted()
+        record = annotation.table.find(object_id)
+        if set(fields) - {"name", "class_id", "is_locked"} or fields.get("name") == "":
+            raise InputError(f"an object has a name (not empty), class_id and is_locked to set, got {fields}")
+        annotation.begin("change object")
+        annotation.table = annotation.table.with_record(replace(record, **fields))
+        self.events.changed.emit()
 
     @property
     def tool(self) -> Tool:
@@ -218,26 +358,83 @@ class AnnotationSession:
         """Click at a voxel position (z, y, x), or (y, x) of a 2D image, on the axis that the viewer slices along.
 
         Raises:
-            InputError: for a position outside the image.
+            InputError: for a position outside the image, or a locked object.
         """
         z, y, x = (0.0,) * (3 - len(position_zyx)) + tuple(float(v) for v in position_zyx)
-        point = VolumePoint((z, y, x), positive, self._layers.axis())
-        self._add(VolumePrompts((*self.prompts.points, point), self.prompts.boxes))
+        self._add(self.prompts.with_prompt(VolumePoint((z, y, x), positive, self._layers.axis())))
 
     def add_box(self, slice_index: int, box: tuple[float, float, float, float]) -> None:
         """Draw a half-open box (y0, x0, y1, x1) on a slice, instead of one that is there.
 
         Raises:
-            InputError: for a box outside the image or thinner than a pixel.
+            InputError: for a box outside the image or thinner than a pixel, or a locked object.
         """
         y0, x0, y1, x1 = (float(v) for v in box)
-        drawn = VolumeBox(self._layers.axis(), int(slice_index), (y0, x0, y1, x1))
-        self._add(VolumePrompts(self.prompts.points, (*self.prompts.boxes, drawn)))
+        self._add(
+            self.prompts.with_prompt(VolumeBox(self._layers.axis(), int(slice_index), (y0, x0, y1, x1)))
+        )
+
+    def add_scribble(self, slice_index: int, path_yx: ArrayLike, positive: bool = True) -> None:
+        """Draw a stroke on a slice, along vertices (N, 2) in pixels: the object is there, or is not.
+
+        Raises:
+            InputError: for a path outside the image or of another shape, or a locked object.
+        """
+        path = _vertices(path_yx, 1)
+        self._add(
+            self.prompts.with_prompt(VolumeScribble(self._layers.axis(), int(slice_index), path, positive))
+        )
+
+    def add_lasso(self, slice_index: int, polygon_yx: ArrayLike, positive: bool = True) -> None:
+        """Draw around the object on a slice, or around what is not the object, with corners (N, 2) in pixels.
+
+        Raises:
+            InputError: for a polygon outside the image or of less than three corners, or a locked object.
+        """
+        polygon = _vertices(polygon_yx, 3)
+        self._add(
+            self.prompts.with_prompt(VolumeLasso(self._layers.axis(), int(slice_index), polygon, positive))
+        )
+
+    def add_mask(self, slice_index: int, mask: ArrayLike) -> None:
+        """Hint that the object is about where `mask` (rows, columns of the slice) is not 0: of another tool, say.
+
+        Raises:
+            InputError: for an empty mask or one of another shape, or a locked object.
+        """
+        plane = SlicePlane(self._layers.axis(), int(slice_index))
+        shape = self._wanted().shape_zyx
+        plane.check(shape)
+        pixels = np.asarray(mask) != 0
+        wanted = plane.size_yx(shape)
+        if pixels.shape != wanted or not pixels.any():
+            raise InputError(
+                f"a mask for this slice needs shape {wanted} and a pixel that is not 0, got {pixels.shape} with "
+                f"{int(np.count_nonzero(pixels))} such pixels"
+            )
+        hint = volume_mask(plane, pixels)
+        if hint is not None:
+            self._add(self.prompts.with_prompt(hint))
+
+    def remove_prompt(self, prompt: Prompt) -> None:
+        """Take one prompt of `prompts` away; the slice is segmented anew with those that are left.
+
+        Raises:
+            InputError: when the current object has no such prompt, or is locked.
+        """
+        left = self.prompts.without_prompt(prompt)
+        if left == self.prompts:
+            raise InputError(f"the current object has no prompt {prompt}")
+        self._add(left)
 
     def clear_prompts(self, *, everywhere: bool = False) -> None:
-        """Remove prompts and mask of the current object from the visible slice, or from all slices."""
-        annotation = self._wanted()
-        planes = set(annotation.touched.get(annotation.object_id, ())) | annotation.current.planes
+        """Remove prompts and mask of the current object from the visible slice, or from all slices.
+
+        Raises:
+            InputError: for a locked object.
+        """
+        annotation, axis = self._wanted(), self._layers.axis()
+        planes = annotation.user_planes | {SlicePlane(axis, i) for i in annotation.extent.planes(axis)}
         if not everywhere:
             planes &= {self._layers.plane()}
         if planes:
@@ -245,15 +442,26 @@ class AnnotationSession:
             self._show_object()
 
     def undo(self) -> None:
-        """Take back the last change of prompts, or the last propagation, with the masks that it made."""
-        if self._wanted().edits:
+        """Take back the last step: prompts, strokes, propagation, commit, objects, with the masks that it made."""
+        if self.can_undo:
             self._pipeline.undo()
+            self._show_object()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        if self.can_redo:
+            self._pipeline.redo()
             self._show_object()
 
     @property
     def can_undo(self) -> bool:
         """True when there is a step to take back."""
-        return self._annotation is not None and bool(self._annotation.edits)
+        return self._annotation is not None and bool(self._annotation.history.done)
+
+    @property
+    def can_redo(self) -> bool:
+        """True when there is a step to do again."""
+        return self._annotation is not None and bool(self._annotation.history.undone)
 
     def propagate(
         self, direction: Direction = "both", z_range: tuple[int, int] | None = None, **settings: Any
@@ -272,7 +480,7 @@ class AnnotationSession:
         if isinstance(settings.get("mode"), str):
             settings["mode"] = PromptMode.parse(settings["mode"])
         wanted = PropagationSettings(**settings)
-        indices = [plane.index for plane in annotation.current.planes if plane.axis == axis]
+        indices = [plane.index for plane in annotation.user_planes if plane.axis == axis]
         if not indices:
             raise InputError("nothing to propagate: segment the object on one slice first")
         first, last = (0, annotation.shape_zyx[axis]) if z_range is None else z_range
@@ -298,16 +506,20 @@ class AnnotationSession:
         return self._runner.is_busy
 
     def save_labels(self, path: str | Path) -> None:
-        """Write the labels with the geometry of the image; a file that exists is replaced. `events.saved` says when.
+        """Write the label map with the geometry of the image; a file that exists is replaced. `events.saved` says when.
+
+        The object that is being edited is in it, as if it were committed; it stays open.
 
         Raises:
             InputError: when nothing was segmented yet.
         """
-        labels = self._wanted().labels
+        annotation = self._wanted()
+        labels = annotation.labels
         if labels is None:
             raise InputError("nothing to save: segment an object first")
-        data, meta, _ = labels.as_layer_data_tuple()
-        task = partial(save_labels, Path(path), np.array(data), meta)
+        label_map = annotation.merged(labels)
+        _, meta, _ = labels.as_layer_data_tuple()
+        task = partial(save_labels, Path(path), label_map, meta)
         self._runner.submit(lambda report: task(), self.events.saved.emit, key="save")
 
     @property
@@ -328,25 +540,30 @@ class AnnotationSession:
         if complaints:
             raise InputError(complaints[0])
         self._layers.make_missing()
-        self._pipeline.change_prompts(cleaned)
-        self._layers.write(cleaned)
+        try:
+            self._pipeline.change_prompts(cleaned)
+        finally:
+            self._layers.write(self._wanted().current)
 
     def _on_prompts_changed(self, read: VolumePrompts) -> None:
         """Prompts from the layers: what is wrong with them is said and removed."""
         annotation = self._wanted()
         prompts, complaints = read.cleaned(annotation.shape_zyx)
         before = annotation.current
-        if len(prompts.points) > len(before.points) or len(prompts.boxes) > len(before.boxes):
+        if len(prompts.all) > len(before.all):
             try:
                 self._layers.axis()
             except InputError as error:
                 prompts, complaints = before, [str(error)]
+        try:
+            self._pipeline.change_prompts(prompts)
+        except InputError as error:
+            prompts, complaints = before, [str(error)]
         if complaints:
             show_warning(complaints[0])
         if prompts != read:
             # Not now: napari is still in the middle of adding what we want to remove.
             self._tidying.start()
-        self._pipeline.change_prompts(prompts)
 
     def _tidy(self) -> None:
         """What has to wait until napari is done with what it told us about."""
@@ -361,9 +578,9 @@ class AnnotationSession:
         """After the current object or its prompts were replaced."""
         annotation = self._wanted()
         self._layers.write(annotation.current)
-        if annotation.labels is not None:
-            annotation.labels.selected_label = annotation.object_id
-            layers.refresh(annotation.labels)
+        if annotation.object_layer is not None:
+            annotation.object_layer.selected_label = annotation.object_id
+            self._layers.refresh()
         self.events.changed.emit()
 
     def _forget_answers(self) -> None:
@@ -391,9 +608,11 @@ class AnnotationSession:
         self._annotations.remove(annotation)
         if annotation is self._annotation:
             self.set_image(None)
-            if annotation.labels is not None:
-                annotation.labels.visible = True
-        self._debris += [layer for layer in (annotation.points, annotation.boxes) if layer is not None]
+            for labels in (annotation.labels, annotation.object_layer):
+                if labels is not None:
+                    labels.visible = True
+        prompts = (annotation.points, annotation.boxes, annotation.scribbles)
+        self._debris += [layer for layer in prompts if layer is not None]
         self._tidying.start()
 
     def _on_layer_removed(self, event: Any) -> None:
@@ -405,3 +624,17 @@ class AnnotationSession:
 
     def _on_layers_changed(self) -> None:
         self.events.changed.emit()
+
+
+def _vertices(path_yx: ArrayLike, least: int) -> Vertices:
+    """Vertices as plain numbers.
+
+    Raises:
+        InputError: for another shape, less than `least` of them, or numbers that are not finite.
+    """
+    path = np.asarray(path_yx, dtype=float)
+    if path.ndim != 2 or path.shape[1] != 2 or len(path) < least or not np.isfinite(path).all():
+        raise InputError(
+            f"wanted {least} or more finite vertices (row, column), got an array of shape {path.shape}"
+        )
+    return tuple((float(y), float(x)) for y, x in path)

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_medicosam.predict.propagation import PropagationSettings, propagate
+from napari_medicosam.predict.propagation import Gap, PropagationSettings, propagate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,20 +47,27 @@ class Worker:
 
     def propagate(
         self, settings: ServiceSettings, run: Propagation, report: Report
-    ) -> Iterator[SegmentResult]:
-        """Results slice by slice, with time left."""
+    ) -> Iterator[SegmentResult | None]:
+        """Results slice by slice, with time left; None when it has come to its end."""
         service: Any = self.engine.service(settings, report)
         first, last = run.z_range
         total = last - first - len(run.anchors)
         report(0, total, "Propagating …")
         began = time.monotonic()
         results = propagate(
-            service, run.stack, run.anchors, run.settings, stops=run.stops, z_range=run.z_range
+            service,
+            run.stack,
+            run.anchors,
+            run.settings,
+            stops=run.stops,
+            z_range=run.z_range,
+            skip=run.skip,
         )
         for done, result in enumerate(results, start=1):
             left = (time.monotonic() - began) / done * (total - done)
             report(done, total, f"Slice {result.plane.index} done, at most {_duration(left)} left")
             yield result
+        yield None
 
     def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:
         if service.is_embedded(plane, image_slice):
@@ -74,13 +81,29 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Propagation:
-    """What a propagation starts from: see `predict.propagation.propagate`. `z_range` is half-open."""
+    """What a propagation starts from: see `predict.propagation.propagate`. `z_range` is half-open.
+
+    `filled_from` says for each gap that is to be filled what it will be filled from.
+    """
 
     stack: SliceStack
     anchors: tuple[SegmentResult, ...]
     settings: PropagationSettings
     stops: frozenset[int]
     z_range: tuple[int, int]
+    skip: frozenset[Gap]
+    filled_from: Mapping[Gap, Hashable]
+
+    @property
+    def indices(self) -> set[int]:
+        """Numbers of the slices that are not what they were before: all in the range but those of skipped gaps."""
+        first, last = self.z_range
+        kept = {
+            index
+            for below, above in self.skip
+            for index in range(first if below is None else below + 1, last if above is None else above)
+        }
+        return set(range(first, last)) - kept
 
 
 def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:

@@ -1,0 +1,58 @@
+"""Which voxels of the label map an object may take when it is committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.core.object_table import MAX_OBJECT_ID
+from napari_medicosam.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.object_table import ObjectTable
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPolicy:
+    """What wins where objects meet. Locked objects always do.
+
+    Attributes:
+        overwrite: take voxels of other objects that are not locked; otherwise other objects are never touched.
+        inside_class: take voxels of objects of this class only, and those at any rate (a tumour in its organ).
+        outside_class: never take voxels of objects of this class.
+
+    Raises:
+        InputError: for both classes at once.
+    """
+
+    overwrite: bool = False
+    inside_class: int | None = None
+    outside_class: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.inside_class is not None and self.outside_class is not None:
+            raise InputError(
+                f"a commit is either inside a class or outside one, got {self.inside_class} and {self.outside_class}"
+            )
+
+    def writable(self, label_map: NDArray[Any], table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
+        """bool, the shape of `label_map` (any part of one, uint16): where the object may be written."""
+        return np.asarray(self._by_id(table, object_id)[label_map])
+
+    def _by_id(self, table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
+        """For each label, whether its voxels may be taken."""
+        if self.inside_class is not None:
+            allowed = np.zeros(MAX_OBJECT_ID + 1, dtype=bool)
+            allowed[list(table.ids_of_class(self.inside_class))] = True
+        else:
+            allowed = np.full(MAX_OBJECT_ID + 1, self.overwrite)
+            allowed[0] = True
+        if self.outside_class is not None:
+            allowed[list(table.ids_of_class(self.outside_class))] = False
+        allowed[object_id] = True
+        allowed[list(table.locked_ids)] = False
+        return allowed

@@ -1,0 +1,112 @@
+"""Where a segmented object deserves a second look: what is known about each of its slices, and which are doubtful."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+LOW_IOU_PREDICTION = 0.6
+"""Below it the model itself does not trust its mask."""
+
+LOW_NEIGHBOUR_IOU = 0.5
+"""Below it a mask has little to do with the one beside it."""
+
+AREA_JUMP = 1.8
+"""From one slice to the next no object of a few slices grows or shrinks so much, except at its ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReview:
+    """One slice of one object.
+
+    Attributes:
+        index: number of the slice.
+        area: pixels of the mask.
+        iou_prediction: the model's estimate when it made this mask; None where the user did.
+        neighbour_iou: the higher of its IoUs with the slices beside it that have a mask; None without such.
+        is_anchor: the user has prompted, painted or approved it.
+        reasons: why it is doubtful, for people; empty when it is not, as always for anchors.
+    """
+
+    index: int
+    area: int
+    iou_prediction: float | None
+    neighbour_iou: float | None
+    is_anchor: bool
+    reasons: tuple[str, ...] = ()
+
+
+def review_slices(
+    masks: NDArray[np.bool_],
+    first: int,
+    iou_predictions: Mapping[int, float],
+    anchors: AbstractSet[int] = frozenset(),
+) -> tuple[SliceReview, ...]:
+    """What is known about each slice from the first to the last that has a mask.
+
+    Args:
+        masks: bool (slices, rows, columns), cut to the object's bounds.
+        first: number of the slice `masks[0]`.
+        iou_predictions: of the model, by number of the slice, where they belong to the mask that is there.
+        anchors: numbers of the user's slices.
+    """
+    flat = masks.reshape(len(masks), -1)
+    areas = np.count_nonzero(flat, axis=1)
+    both = np.count_nonzero(flat[1:] & flat[:-1], axis=1)
+    used = np.flatnonzero(areas)
+    if used.size == 0:
+        return ()
+    with np.errstate(invalid="ignore"):
+        ious = both / (areas[1:] + areas[:-1] - both)
+    reviews = []
+    for i in range(int(used[0]), int(used[-1]) + 1):
+        beside = [
+            float(ious[j])
+            for j, other in ((i - 1, i - 1), (i, i + 1))
+            if areas[i] and 0 <= other < len(areas) and areas[other]
+        ]
+        index, is_anchor = first + i, first + i in anchors
+        review = SliceReview(
+            index,
+            int(areas[i]),
+            None if is_anchor else iou_predictions.get(index),
+            max(beside, default=None),
+            is_anchor,
+        )
+        neighbours = [int(areas[j]) for j in (i - 1, i + 1) if 0 <= j < len(areas) and areas[j]]
+        reviews.append(_judged(review, neighbours))
+    return tuple(reviews)
+
+
+def next_doubtful(reviews: tuple[SliceReview, ...], index: int) -> int | None:
+    """Number of the doubtful slice after `index`, from the start again after the last; None when none is doubtful."""
+    doubtful = [review.index for review in reviews if review.reasons]
+    return next((one for one in doubtful if one > index), doubtful[0] if doubtful else None)
+
+
+def _judged(review: SliceReview, neighbours: list[int]) -> SliceReview:
+    if review.is_anchor:
+        return review
+    reasons = []
+    if not review.area:
+        reasons.append("empty between two slices that are not")
+    if review.iou_prediction is not None and review.iou_prediction < LOW_IOU_PREDICTION:
+        reasons.append(f"the model expects an IoU of {review.iou_prediction:.2f} only")
+    # At its ends an object may end steeply, so there must be neighbours on both sides, and both must disagree.
+    is_inside = len(neighbours) == 2 and review.area > 0
+    if is_inside and review.neighbour_iou is not None and review.neighbour_iou < LOW_NEIGHBOUR_IOU:
+        reasons.append(f"IoU of at most {review.neighbour_iou:.2f} with the slices beside it")
+    if is_inside and all(abs(math.log(review.area / area)) > math.log(AREA_JUMP) for area in neighbours):
+        reasons.append("its area is unlike that of both slices beside it")
+    return SliceReview(
+        review.index, review.area, review.iou_prediction, review.neighbour_iou, False, tuple(reasons)
+    )

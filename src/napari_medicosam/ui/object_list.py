@@ -1,0 +1,194 @@
+"""The part of the dock widget that lists the objects: choose, name, lock, commit and delete them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.ui.controls import button, combo, told
+
+if TYPE_CHECKING:
+    from napari_medicosam.core.object_table import ObjectRecord
+    from napari_medicosam.ui.session import AnnotationSession
+
+_NAME, _SIZE, _LOCKED = range(3)
+_HEADINGS = ("Object", "Size", "Locked")
+_POLICIES = {
+    "keep others": (CommitPolicy(), "An object takes no voxel of another one"),
+    "overwrite unlocked": (
+        CommitPolicy(overwrite=True),
+        "An object takes voxels of others that are not locked",
+    ),
+}
+_SHOWN_ROWS = 4
+
+
+class ObjectList(QWidget):
+    """A table of the session's objects, and what can be done with the current one.
+
+    Args:
+        session: its objects are shown; the list calls its methods, nothing else.
+    """
+
+    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._is_filling = False
+        self._shown: Any = None
+        self._build_ui()
+        self._connect()
+
+    def _build_ui(self) -> None:
+        self._table = QTableWidget(0, len(_HEADINGS))
+        self._table.setHorizontalHeaderLabels(_HEADINGS)
+        self._table.setToolTip("Click an object to go back to it, double-click its name to change it")
+        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        corner: Any = self._table.findChild(QAbstractButton)
+        corner.setToolTip(self._table.toolTip())
+        rows: Any = self._table.verticalHeader()
+        rows.hide()
+        header: Any = self._table.horizontalHeader()
+        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        for column in (_SIZE, _LOCKED):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self._table.setMinimumHeight(_SHOWN_ROWS * rows.defaultSectionSize())
+        self._new = button("New", "Commit this object and begin another one")
+        self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
+        self._delete = button("Delete", "Remove this object with its prompts and mask")
+        self._policy = combo("Where objects meet")
+        for text, (_, tip) in _POLICIES.items():
+            self._policy.addItem(text)
+            self._policy.setItemData(self._policy.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        buttons = QGridLayout()
+        for column, one in enumerate((self._new, self._commit, self._delete)):
+            buttons.addWidget(one, 0, column)
+        buttons.addWidget(QLabel("Where they meet"), 1, 0)
+        buttons.addWidget(self._policy, 1, 1, 1, 2)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._table)
+        layout.addLayout(buttons)
+
+    def _connect(self) -> None:
+        self._table.currentCellChanged.connect(self._on_row_chosen)
+        self._table.itemChanged.connect(self._on_item_changed)
+        self._new.clicked.connect(self._on_new_clicked)
+        self._commit.clicked.connect(self._on_commit_clicked)
+        self._delete.clicked.connect(self._on_delete_clicked)
+        self._policy.activated.connect(self._on_policy_activated)
+
+    def refresh(self) -> None:
+        """Follow the session."""
+        session = self._session
+        objects = session.objects
+        current = session.object_id if objects else 0
+        record = next((known for known in objects if known.object_id == current), None)
+        colours = tuple(session.colour_of(known.object_id) for known in objects)
+        shown = (objects, current, session.num_open_voxels, session.voxel_volume_mm3, colours)
+        if shown != self._shown:  # otherwise leave it alone: a name may be being typed
+            self._shown = shown
+            self._is_filling = True
+            self._table.setRowCount(len(objects))
+            for row, known in enumerate(objects):
+                self._fill(row, known)
+            if record is not None:
+                self._table.setCurrentCell(objects.index(record), _NAME)
+            self._is_filling = False
+        has_prompts = bool(session.prompts.planes)
+        self._new.setEnabled(has_prompts or (record is not None and record.is_committed))
+        self._commit.setEnabled(has_prompts and record is not None and not record.is_committed)
+        self._delete.setEnabled(record is not None and (has_prompts or len(objects) > 1))
+        self._policy.setEnabled(record is not None)
+
+    def _fill(self, row: int, record: ObjectRecord) -> None:
+        name = QTableWidgetItem(record.name)
+        name.setData(Qt.ItemDataRole.UserRole, record.object_id)
+        name.setIcon(_swatch(self._session.colour_of(record.object_id)))
+        size = QTableWidgetItem(self._size(record))
+        size.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        size.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        locked = QTableWidgetItem()
+        locked.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+        locked.setCheckState(Qt.CheckState.Checked if record.is_locked else Qt.CheckState.Unchecked)
+        locked.setToolTip("Nothing changes a locked object, the brush included")
+        for column, item in ((_NAME, name), (_SIZE, size), (_LOCKED, locked)):
+            self._table.setItem(row, column, item)
+
+    def _size(self, record: ObjectRecord) -> str:
+        is_open = record.object_id == self._session.object_id and not record.is_committed
+        count = self._session.num_open_voxels if is_open else record.num_voxels
+        if not count:
+            return "–"
+        volume = self._session.voxel_volume_mm3
+        text = f"{count} px" if volume is None else f"{count * volume / 1000:.3g} mL"
+        return f"{text} (open)" if is_open else text
+
+    def _on_row_chosen(self, row: int, _column: int, before: int, _before_column: int) -> None:
+        if self._is_filling or row < 0 or row == before:
+            return
+        with told():
+            self._session.select(self._object_id(row))
+        self._show_again()
+
+    def _on_item_changed(self, item: QTableWidgetItem) -> None:
+        if self._is_filling:
+            return
+        object_id = self._object_id(item.row())
+        with told():
+            if item.column() == _NAME:
+                self._session.change_object(object_id, name=item.text().strip())
+            elif item.column() == _LOCKED:
+                is_locked = item.checkState() == Qt.CheckState.Checked
+                self._session.change_object(object_id, is_locked=is_locked)
+        self._show_again()
+
+    def _show_again(self) -> None:
+        """Show what the session has, whether or not it took what the user wanted."""
+        self._shown = None
+        self.refresh()
+
+    def _object_id(self, row: int) -> int:
+        item: Any = self._table.item(row, _NAME)
+        return int(item.data(Qt.ItemDataRole.UserRole))
+
+    def _on_new_clicked(self) -> None:
+        with told():
+            self._session.new_object()
+
+    def _on_commit_clicked(self) -> None:
+        with told():
+            self._session.commit()
+
+    def _on_delete_clicked(self) -> None:
+        with told():
+            self._session.delete_object()
+
+    def _on_policy_activated(self) -> None:
+        with told():
+            self._session.commit_policy = _POLICIES[self._policy.currentText()][0]
+
+
+def _swatch(colour: tuple[float, ...] | None) -> QIcon:
+    """A small square of a colour (red, green, blue; 0..1)."""
+    pixels = QPixmap(12, 12)
+    red, green, blue = (
+        round(255 * float(v)) for v in np.array(colour if colour is not None else (0, 0, 0))[:3]
+    )
+    pixels.fill(QColor(red, green, blue))
+    return QIcon(pixels)

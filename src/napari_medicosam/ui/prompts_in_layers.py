@@ -1,0 +1,140 @@
+"""Prompts read from napari layers and written to them: the only place that knows how they lie there.
+
+Layer coordinates have pixel centres at integers, so a box that covers pixel i alone reaches from i - 0.5 to
+i + 0.5; as a prompt it is half-open, from i to i + 1. Layers of a 2D image have two axes, their prompts three.
+A shape says what it is by its type, in whichever of the two shapes layers it was drawn: a rectangle is a box, a
+polygon or an ellipse a lasso, a path or a line a scribble.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.core.volume_prompts import (
+    VolumeBox,
+    VolumeLasso,
+    VolumePoint,
+    VolumePrompts,
+    VolumeScribble,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Points, Shapes
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.volume_prompts import Path
+
+POSITIVE, NEGATIVE = "positive", "negative"
+_ELLIPSE_CORNERS = 32
+
+
+def set_label(layer: Points | Shapes, *, positive: bool) -> None:
+    """What the next click or stroke says."""
+    _set_default(layer, label=POSITIVE if positive else NEGATIVE)
+
+
+def set_axis(layer: Points | Shapes, axis: int) -> None:
+    """The axis that is sliced along when the next prompt is made."""
+    _set_default(layer, axis=axis)
+
+
+def next_is_positive(layer: Points | Shapes) -> bool:
+    """What the next click or stroke will say."""
+    return bool(layer.feature_defaults["label"].iloc[0] == POSITIVE)
+
+
+def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumePrompts:
+    """All prompts in the three layers, in the order they were made."""
+    positions = [(0.0,) * (3 - points.ndim) + tuple(float(v) for v in row) for row in points.data]
+    clicks = tuple(
+        VolumePoint((z, y, x), str(label) == POSITIVE, int(axis))
+        for (z, y, x), label, axis in zip(
+            positions, points.features["label"], points.features["axis"], strict=True
+        )
+    )
+    prompts = VolumePrompts(clicks)
+    for layer in (boxes, scribbles):
+        for kind, vertices, label, axis in zip(
+            layer.shape_type, layer.data, layer.features["label"], layer.features["axis"], strict=True
+        ):
+            prompts = prompts.with_prompt(_read_shape(str(kind), vertices, str(label) == POSITIVE, int(axis)))
+    return prompts
+
+
+def write_prompts(points: Points, boxes: Shapes, scribbles: Shapes, prompts: VolumePrompts) -> None:
+    """Replace what the three layers hold; mask prompts have no layer."""
+    positive, axis = next_is_positive(points), int(points.feature_defaults["axis"].iloc[0])
+    points.selected_data = set()
+    points.data = np.array([p.position_zyx[3 - points.ndim :] for p in prompts.points]).reshape(
+        -1, points.ndim
+    )
+    if prompts.points:
+        points.features = {
+            "label": [POSITIVE if p.positive else NEGATIVE for p in prompts.points],
+            "axis": [p.axis for p in prompts.points],
+        }
+        points.refresh_colors()
+    set_label(points, positive=positive)
+    set_axis(points, axis)
+    points.selected_data = set()
+
+    drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]] = [
+        (_corners(box), "rectangle", box) for box in prompts.boxes
+    ]
+    drawn += [(lasso.polygon_yx, "polygon", lasso) for lasso in prompts.lassos]
+    _write_shapes(boxes, drawn)
+    _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles])
+
+
+def _write_shapes(
+    layer: Shapes, drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]]
+) -> None:
+    positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
+    if layer.nshapes:
+        layer.remove(list(range(layer.nshapes)))
+    for path, shape_type, prompt in drawn:
+        set_axis(layer, prompt.axis)
+        set_label(layer, positive=getattr(prompt, "positive", True))
+        plane = SlicePlane(prompt.axis, prompt.index)
+        vertices = np.array([plane.point_zyx(corner) for corner in path])
+        layer.add(vertices[:, 3 - layer.ndim :], shape_type=shape_type)
+    set_axis(layer, axis)
+    set_label(layer, positive=positive)
+    layer.selected_data = set()
+
+
+def _read_shape(
+    kind: str, vertices: NDArray[Any], positive: bool, axis: int
+) -> VolumeBox | VolumeLasso | VolumeScribble:
+    padded = np.pad(np.asarray(vertices, dtype=float), ((0, 0), (3 - vertices.shape[1], 0)))
+    index, drawn = round(float(padded[:, axis].mean())), np.delete(padded, axis, axis=1)
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    if kind == "rectangle":
+        (y0, x0), (y1, x1) = (low + 0.5).tolist(), (high + 0.5).tolist()
+        return VolumeBox(axis, index, (y0, x0, y1, x1))
+    if kind == "ellipse":
+        turn = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
+        unit = np.concatenate([np.sin(turn), np.cos(turn)], axis=1)
+        drawn = (low + high) / 2 + unit * (high - low) / 2
+    path = tuple((float(y), float(x)) for y, x in drawn)
+    if kind in ("polygon", "ellipse"):
+        return VolumeLasso(axis, index, path, positive)
+    return VolumeScribble(axis, index, path, positive)
+
+
+def _corners(box: VolumeBox) -> Path:
+    y0, x0, y1, x1 = (v - 0.5 for v in box.bounds)
+    return (y0, x0), (y0, x1), (y1, x1), (y1, x0)
+
+
+def _stroke(path: Path) -> Path:
+    """Napari draws no path of one vertex."""
+    return path if len(path) > 1 else (path[0], path[0])
+
+
+def _set_default(layer: Points | Shapes, **values: Any) -> None:
+    defaults = {name: column.iloc[0] for name, column in layer.feature_defaults.items()}
+    layer.feature_defaults = {**defaults, **values}

@@ -1,0 +1,160 @@
+"""A strip that draws each slice of the current object: how large, how sure the model is, and which are doubtful."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QRectF, QSize, Qt, QTimer
+from qtpy.QtGui import QColor, QPainter
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolTip, QVBoxLayout, QWidget
+
+from napari_medicosam.ui.controls import button, told
+
+if TYPE_CHECKING:
+    from napari_medicosam.core.review import SliceReview
+    from napari_medicosam.ui.session import AnnotationSession
+
+_REFRESH_MS = 200
+"""Propagation changes many slices a second; the strip need not follow each."""
+
+_ANCHOR, _SURE, _UNSURE, _DOUBTFUL = (
+    QColor("#4c72e0"),
+    QColor("#56b48c"),
+    QColor("#c9b458"),
+    QColor("#e0563c"),
+)
+_SURE_FROM = 0.8
+_HEIGHT = 44
+
+
+class ReviewStrip(QWidget):
+    """The strip and the button that goes to the next doubtful slice.
+
+    Args:
+        session: its current object is drawn.
+    """
+
+    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._bars = _Bars(session=session)
+        self._next = button("Next doubtful slice", "Go to the next slice that deserves a second look")
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        row = QHBoxLayout()
+        row.addWidget(self._next)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._bars)
+        layout.addLayout(row)
+        self._timer.timeout.connect(self.refresh)
+        self._next.clicked.connect(self._on_next_clicked)
+        session.events.changed.connect(self._on_changed)
+        session.events.mask_changed.connect(self._on_changed)
+        session.viewer.dims.events.current_step.connect(self._on_step)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw what the session knows now."""
+        session = self._session
+        reviews = session.review if session.image is not None and session.is_3d else ()
+        self._bars.show_reviews(reviews, session.num_slices)
+        count = sum(bool(review.reasons) for review in reviews)
+        self._next.setEnabled(count > 0)
+        self._next.setText(f"Next doubtful slice ({count})" if count else "Next doubtful slice")
+        self.setVisible(session.is_3d)
+
+    def _on_changed(self, *_: Any) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_step(self) -> None:
+        self._bars.update()
+
+    def _on_next_clicked(self) -> None:
+        with told():
+            self._session.go_to_doubtful()
+
+
+class _Bars(QWidget):
+    """One bar a slice: its height is the area, its colour what is thought of it; a click goes there."""
+
+    def __init__(self, *, session: AnnotationSession) -> None:
+        super().__init__()
+        self._session = session
+        self._reviews: tuple[SliceReview, ...] = ()
+        self._num_slices = 1
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMouseTracking(True)
+        self.setToolTip(
+            "Slices of the object: bar height is area; blue yours, green sure, yellow less so, red doubtful. "
+            "Click to go there."
+        )
+
+    def sizeHint(self) -> QSize:  # noqa: N802  Qt's name
+        """A strip."""
+        return QSize(200, _HEIGHT)
+
+    def show_reviews(self, reviews: tuple[SliceReview, ...], num_slices: int) -> None:
+        """Draw these."""
+        self._reviews, self._num_slices = reviews, max(num_slices, 1)
+        self.update()
+
+    def paintEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Draw the bars and where the viewer is."""
+        painter = QPainter(self)
+        height, step = float(self.height()), self.width() / self._num_slices
+        ground = QColor(self.palette().color(self.foregroundRole()))
+        ground.setAlpha(28)
+        painter.fillRect(self.rect(), ground)
+        largest = max((review.area for review in self._reviews), default=1)
+        for review in self._reviews:
+            tall = max(height * review.area / max(largest, 1), 3.0)
+            bar = QRectF(review.index * step, height - tall, max(step - 0.5, 1.0), tall)
+            painter.fillRect(bar, _colour(review))
+        here = self._session.slice_index
+        if here is not None:
+            ground.setAlpha(220)
+            painter.fillRect(QRectF((here + 0.5) * step - 1, 0.0, 2.0, height), ground)
+        painter.end()
+
+    def mousePressEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Go to the slice."""
+        with told():
+            self._session.go_to(self._index_at(event))
+
+    def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Say what is known about the slice; drag through the slices."""
+        index = self._index_at(event)
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            with told():
+                self._session.go_to(index)
+        review = next((known for known in self._reviews if known.index == index), None)
+        QToolTip.showText(
+            event.globalPosition().toPoint(), self.toolTip() if review is None else _text(review), self
+        )
+
+    def _index_at(self, event: Any) -> int:
+        index = int(event.position().x() / max(self.width(), 1) * self._num_slices)
+        return min(max(index, 0), self._num_slices - 1)
+
+
+def _colour(review: SliceReview) -> QColor:
+    if review.is_anchor:
+        return _ANCHOR
+    if review.reasons:
+        return _DOUBTFUL
+    is_sure = review.iou_prediction is None or review.iou_prediction >= _SURE_FROM
+    return _SURE if is_sure else _UNSURE
+
+
+def _text(review: SliceReview) -> str:
+    said = [f"Slice {review.index}: {review.area} pixels"]
+    if review.is_anchor:
+        said.append("yours: propagation does not change it")
+    if review.iou_prediction is not None:
+        said.append(f"predicted IoU {review.iou_prediction:.2f}")
+    if review.neighbour_iou is not None:
+        said.append(f"IoU {review.neighbour_iou:.2f} with a slice beside it")
+    return "\n".join([*said, *(f"Doubtful: {reason}" for reason in review.reasons)])

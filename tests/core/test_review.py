@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from napari_medicosam.core.review import next_doubtful, review_slices
+
+
+def stack(*radii):
+    rows, columns = np.mgrid[:40, :40]
+    return np.stack([np.hypot(rows - 20, columns - 20) < radius for radius in radii])
+
+
+def test_a_smooth_object_is_in_no_doubt():
+    reviews = review_slices(stack(4, 7, 9, 10, 9, 7, 4), 10, dict.fromkeys(range(10, 17), 0.9))
+    assert [review.index for review in reviews] == list(range(10, 17))
+    assert not any(review.reasons for review in reviews)
+    assert reviews[0].neighbour_iou == pytest.approx(reviews[0].area / reviews[1].area)
+    assert next_doubtful(reviews, 12) is None
+
+
+@pytest.mark.parametrize(
+    ("radii", "predicted", "doubtful", "word"),
+    [
+        ((9, 9, 9, 9), {1: 0.9, 2: 0.3}, [2], "0.30"),
+        ((9, 9, 0, 9), {}, [2], "empty"),
+        ((9, 9, 4, 9, 9), {}, [2], "IoU"),
+        ((9, 9, 0, 9, 9), {}, [2], "empty"),
+        ((6, 6, 8.2, 6, 6), {}, [2], "area"),
+    ],
+)
+def test_why_a_slice_is_doubtful(radii, predicted, doubtful, word):
+    reviews = review_slices(stack(*radii), 0, predicted)
+    assert [review.index for review in reviews if review.reasons] == doubtful
+    assert word in " ".join(reviews[2].reasons)
+
+
+def test_the_users_slices_are_never_doubtful():
+    reviews = review_slices(stack(9, 9, 4, 9, 9), 0, {2: 0.1}, anchors={1, 2, 3})
+    assert not any(review.reasons for review in reviews)
+    assert reviews[2].iou_prediction is None
+    assert [review.is_anchor for review in reviews] == [False, True, True, True, False]
+
+
+def test_empty_slices_around_an_object_do_not_count():
+    reviews = review_slices(stack(0, 0, 5, 5, 0), 3, {})
+    assert [review.index for review in reviews] == [5, 6]
+    assert review_slices(stack(0, 0), 0, {}) == ()
+
+
+def test_the_next_doubtful_slice_comes_round_again():
+    reviews = review_slices(stack(9, 9, 9, 9, 9), 0, {1: 0.1, 3: 0.2})
+    assert [next_doubtful(reviews, index) for index in (0, 1, 2, 3, 4)] == [1, 3, 3, 1, 1]

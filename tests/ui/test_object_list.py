@@ -1,0 +1,81 @@
+import numpy as np
+from qtpy.QtCore import Qt
+
+from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.object_list import ObjectList
+from napari_medicosam.ui.segment_widget import SegmentWidget
+
+
+def rows(shown):
+    table = shown._table
+    return [[table.item(row, column).text() for column in range(2)] for row in range(table.rowCount())]
+
+
+def test_the_list_shows_what_there_is_and_how_large(make_session):
+    _, session = make_session(scale=(5, 2, 2), units="mm")
+    widget = SegmentWidget(session=session)
+    shown = widget._objects
+    assert rows(shown) == [["object 1", "–"]]
+    assert not shown._commit.isEnabled()
+    session.add_box(2, (5, 5, 15, 15))  # 100 voxels of 20 mm3
+    assert rows(shown) == [["object 1", "2 mL (open)"]]
+    shown._commit.click()
+    assert rows(shown) == [["object 1", "2 mL"]]
+    shown._new.click()
+    assert rows(shown) == [["object 1", "2 mL"], ["object 2", "–"]]
+    assert shown._table.currentRow() == 1
+    widget.close()
+
+
+def test_without_a_unit_sizes_are_voxels(make_session):
+    _, session = make_session()
+    shown = ObjectList(session=session)
+    session.add_box(2, (5, 5, 15, 15))
+    shown.refresh()
+    assert rows(shown) == [["object 1", "100 px (open)"]]
+
+
+def test_a_click_on_a_row_goes_back_to_its_object(make_session):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.add_box(2, (5, 5, 15, 15))
+    session.new_object()
+    session.add_box(4, (5, 5, 15, 15))
+    widget._objects._table.setCurrentCell(0, 0)
+    assert session.object_id == 1
+    assert np.unique(viewer.layers[OBJECT_NAME].data).tolist() == [0, 1]
+    assert np.unique(viewer.layers[LABELS_NAME].data).tolist() == [0, 2]
+    widget.close()
+
+
+def test_names_and_locks_are_changed_in_the_table(make_session, notices):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.add_box(2, (5, 5, 15, 15))
+    table = widget._objects._table
+    table.item(0, 0).setText("liver")
+    assert session.objects[0].name == "liver"
+    table.item(0, 0).setText("  ")
+    assert session.objects[0].name == "liver"
+    assert rows(widget._objects)[0][0] == "liver"
+    assert "name" in notices[-1]
+    table.item(0, 2).setCheckState(Qt.CheckState.Checked)
+    assert session.objects[0].is_locked
+    widget._objects._delete.click()
+    assert "locked" in notices[-1]
+    table.item(0, 2).setCheckState(Qt.CheckState.Unchecked)
+    widget._objects._delete.click()
+    assert rows(widget._objects) == [["object 1", "–"]]
+    session.undo()
+    assert rows(widget._objects) == [["liver", "100 px (open)"]]
+    widget.close()
+
+
+def test_the_policy_is_chosen_in_the_form(make_session):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    policy = widget._objects._policy
+    policy.setCurrentIndex(1)
+    policy.activated.emit(1)
+    assert session.commit_policy.overwrite
+    widget.close()
