@@ -101,7 +101,7 @@ def test_a_real_click_and_a_real_drag_become_masks(make_session, qtbot):
     assert labels[4, 20, 30] == 1
     assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4]
 
-    QTest.keyClick(native, Qt.Key.Key_T)
+    QTest.keyClick(native, Qt.Key.Key_Q)
     assert widget._tools["point-"].isChecked()
     assert not widget._tools["point+"].isChecked()
 

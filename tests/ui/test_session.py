@@ -318,8 +318,8 @@ def test_bad_arguments_are_input_errors(make_session):
     session.add_point((3, 9, 9))
     with pytest.raises(InputError, match="direction"):
         session.propagate("sideways")
-    with pytest.raises(InputError, match="4 dimensions"):
-        session.set_image(viewer.add_image(np.zeros((2, 3, 8, 8)), name="movie"))
+    with pytest.raises(InputError, match="5 dimensions"):
+        session.set_image(viewer.add_image(np.zeros((2, 2, 3, 8, 8)), name="movie"))
     assert session.image.name == "scan"
 
 

@@ -291,12 +291,12 @@ def test_a_lasso_drawn_later_adds_to_the_mask(make_session, service):
 
 @pytest.mark.parametrize("tool", ["scribble+", "scribble-", "lasso+", "lasso-", "box", "point+", "point-"])
 def test_tools_choose_layer_mode_and_sign(make_session, tool):
-    viewer, session = make_session()
+    _, session = make_session()
     session.tool = tool
     assert session.tool == tool
-    if tool[-1] in "+-":
-        callbacks = viewer.layers.selection.active.keymap
-        assert callbacks, "T toggles the sign"
+    session.toggle_sign()
+    other = {"+": "-", "-": "+"}.get(tool[-1], tool[-1])
+    assert session.tool == tool[:-1] + other
 
 
 def test_strokes_in_the_canvas_become_scribbles_and_lassos(make_session, service):
@@ -388,3 +388,41 @@ def test_a_cancelled_propagation_takes_nothing_away_and_goes_on(make_session, se
     assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == [4, 5, 6, 7]
     session.propagate("up")
     assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == list(range(4, 12))
+
+
+def test_locking_the_open_object_commits_it_and_the_brush_leaves_it(make_session, notices):
+    viewer, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    session.change_object(1, is_locked=True)
+    assert session.objects[0].is_committed
+    viewer.dims.set_current_step(0, 2)
+    viewer.layers[OBJECT_NAME].paint((2, 30, 30), 1)
+    assert not viewer.layers[OBJECT_NAME].data.any()
+    assert "locked" in notices[-1]
+    session.undo()
+    assert not session.objects[0].is_committed
+    assert viewer.layers[OBJECT_NAME].data[2, 10, 10] == 1
+
+
+def test_painting_a_committed_object_opens_it_again(make_session):
+    viewer, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    session.commit()
+    viewer.dims.set_current_step(0, 2)
+    edited = viewer.layers[OBJECT_NAME]
+    edited.paint((2, 30, 30), 1)
+    assert edited.data[2, 10, 10] == edited.data[2, 30, 30] == 1
+    assert not viewer.layers[LABELS_NAME].data.any()
+    session.undo()
+    assert (viewer.layers[LABELS_NAME].data[2, 5:15, 5:15] == 1).all()
+    assert not edited.data.any()
+
+
+def test_clearing_everywhere_clears_a_committed_object_too(make_session):
+    viewer, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    session.propagate(mode="box", box_extension=0.0)
+    session.commit()
+    session.clear_prompts(everywhere=True)
+    assert not viewer.layers[LABELS_NAME].data.any()
+    assert not viewer.layers[OBJECT_NAME].data.any()

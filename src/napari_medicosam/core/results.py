@@ -128,6 +128,21 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One of several masks that a single click may mean: a whole, a part, a part of the part.
+
+    Attributes:
+        mask: bool (rows, columns) of the slice, read-only.
+        iou_prediction: the model's own estimate.
+        low_res_logits: float32 (h, w), in the model's frame of the result's view.
+    """
+
+    mask: NDArray[np.bool_]
+    iou_prediction: float
+    low_res_logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SegmentResult:
     """One answer of the service.
 
@@ -140,6 +155,8 @@ class SegmentResult:
         object_id, generation: copied from the request.
         view: the part of the slice that the model saw and `low_res_logits` cover; None for the whole slice. To
             be fed back as `previous_view`. The mask is empty outside it.
+        candidates: what else a single click may mean, the largest mask first, the one chosen included; empty where
+            the model gave one mask.
 
     Raises:
         InputError: for a view that is empty or reaches beyond the slice.
@@ -153,6 +170,7 @@ class SegmentResult:
     object_id: int = 1
     generation: int = 0
     view: Region | None = None
+    candidates: tuple[Candidate, ...] = ()
 
     def __post_init__(self) -> None:
         if self.view is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_medicosam.cache.keys import slice_digest
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
 from napari_medicosam.core.resize import MASK_PROMPT_LOGIT
-from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult, frozen_array
+from napari_medicosam.core.results import Candidate, Region, SegmentRequest, SegmentResult, frozen_array
 from napari_medicosam.core.views import logits_between_views, mask_in_slice, prompts_in_view
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.encoder import SliceEncoder
@@ -128,18 +128,28 @@ class SegmentationService:
             embedding = self._embed_view(request.image_slice[view.slices_yx])
             prompts = prompts_in_view(request.prompts, view)
         prediction = self._predictor.predict(embedding, prompts, logits)
-        best = prediction.best
-        mask = prediction.masks[best]
-        mask = frozen_array(mask if view is None else mask_in_slice(mask, view, size_yx))
+        found = [
+            Candidate(
+                frozen_array(mask if view is None else mask_in_slice(mask, view, size_yx)),
+                float(iou_prediction),
+                frozen_array(low_res_logits),
+            )
+            for mask, iou_prediction, low_res_logits in zip(
+                prediction.masks, prediction.iou_predictions, prediction.low_res_logits, strict=True
+            )
+        ]
+        best = found[prediction.best]
+        by_size = sorted(found, key=lambda one: -int(np.count_nonzero(one.mask)))
         return SegmentResult(
             plane=request.plane,
-            mask=mask,
-            region=Region.of_mask(mask),
-            iou_prediction=float(prediction.iou_predictions[best]),
-            low_res_logits=frozen_array(prediction.low_res_logits[best]),
+            mask=best.mask,
+            region=Region.of_mask(best.mask),
+            iou_prediction=best.iou_prediction,
+            low_res_logits=best.low_res_logits,
             object_id=request.object_id,
             generation=request.generation,
             view=view,
+            candidates=tuple(by_size) if len(found) > 1 else (),
         )
 
     def _embed_view(self, pixels: NDArray[Any]) -> Embedding:

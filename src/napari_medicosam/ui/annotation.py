@@ -16,18 +16,20 @@ from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.history import History, Step
 from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
-from napari_medicosam.core.results import Region, frozen_array
+from napari_medicosam.core.results import Candidate, Region, SegmentResult, frozen_array
 from napari_medicosam.core.review import SliceReview, review_slices
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
+from napari_medicosam.ui.layers import LayerSet
 from napari_medicosam.ui.strokes import before_stroke
+from napari_medicosam.ui.swaps import EditedSwap, LabelsSwap, SliceSwap, TableSwap
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Points, Shapes
+    from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.results import SegmentResult
     from napari_medicosam.core.volume_prompts import VolumePrompts
+    from napari_medicosam.ui.strokes import Edit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,7 @@ class Answer:
     written: NDArray[np.bool_]
     low_res_logits: NDArray[np.float32]
     view: Region | None = None
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,15 +55,13 @@ class MaskHint:
 
 @dataclass(eq=False, slots=True)
 class Annotation:
-    """All that belongs to one image layer. Only the GUI thread touches it."""
+    """All that belongs to one image layer, or to one time point of it. Only the GUI thread touches it."""
 
     image: Image
     volume: Any
-    points: Points | None = None
-    boxes: Shapes | None = None
-    scribbles: Shapes | None = None
-    object_layer: Labels | None = None
-    labels: Labels | None = None
+    ours: LayerSet = field(default_factory=LayerSet)
+    """Shared by all time points of an image."""
+    time: int = 0
     table: ObjectTable = field(default_factory=ObjectTable)
     policy: CommitPolicy = field(default_factory=CommitPolicy)
     answers: dict[tuple[int, SlicePlane], Answer] = field(default_factory=dict)
@@ -87,10 +88,14 @@ class Annotation:
         return self.table.prompts_of(self.object_id)
 
     @property
-    def layers(self) -> list[Any]:
-        """Our layers that exist now, lowest first."""
-        ours = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
-        return [layer for layer in ours if layer is not None]
+    def object_layer(self) -> Labels | None:
+        """Where the mask of the object that is being edited lies."""
+        return self.ours.object_layer
+
+    @property
+    def labels(self) -> Labels | None:
+        """Where committed masks lie."""
+        return self.ours.labels
 
     @property
     def is_empty(self) -> bool:
@@ -106,24 +111,29 @@ class Annotation:
         """True for the object whose mask lies in the object layer."""
         return object_id == self.object_id and not self.table.record.is_committed
 
+    def voxels(self, layer: Labels) -> NDArray[Any]:
+        """One of our label maps (z, y, x), of this time point, without a copy."""
+        return layers.voxels(layer, self.time)
+
     def forget(self, layer: Any) -> None:
-        """A layer was removed from the viewer; when it was ours, the next use makes a new one."""
+        """A layer is being removed from the viewer: what was known of masks in it is gone."""
         if layer is not None and layer in (self.labels, self.object_layer):
             self.answers.clear()
             self.history.clear()
         if layer is self.object_layer and layer is not None:
             self.extent = VoxelBox()
-        for name in ("points", "boxes", "scribbles", "object_layer", "labels"):
-            if getattr(self, name) is layer:
-                setattr(self, name, None)
 
     # ------------------------------------------------------------------ steps
 
     def begin(self, kind: str) -> Step:
         """A step to undo, with the objects and prompts as they are."""
         step = self.history.begin(kind, self.object_id)
-        step.swaps["table"] = _TableSwap(self, self.table)
+        self.keep_table(step)
         return step
+
+    def keep_table(self, step: Step) -> None:
+        """Remember the objects as they are, of another time point than the step's, too."""
+        step.swaps["table", self.time] = TableSwap(self, self.table)
 
     # ------------------------------------------------------------------ the mask that is being edited
 
@@ -131,12 +141,12 @@ class Annotation:
         """Where the slice belongs to the object being edited, bool (rows, columns)."""
         if self.object_layer is None:
             return np.zeros(plane.size_yx(self.shape_zyx), dtype=bool)
-        return np.asarray(plane.cut(layers.voxels(self.object_layer)) != 0)
+        return np.asarray(plane.cut(self.voxels(self.object_layer)) != 0)
 
     def look_everywhere(self) -> None:
         """Find voxels that something else than us or napari's brush has put into the mask that is being edited."""
         if self.object_layer is not None:
-            volume = layers.voxels(self.object_layer)
+            volume = self.voxels(self.object_layer)
             used = np.flatnonzero([one.max() for one in volume])
             if used.size:
                 z0, z1 = int(used[0]), int(used[-1]) + 1
@@ -147,7 +157,7 @@ class Annotation:
         """The whole mask of the object being edited."""
         if self.object_layer is None:
             return PackedMask(VoxelBox(), np.zeros(0, dtype=np.uint8))
-        return PackedMask.of(layers.voxels(self.object_layer), self.extent)
+        return PackedMask.of(self.voxels(self.object_layer), self.extent)
 
     def write(self, plane: SlicePlane, mask: NDArray[np.bool_], step: Step | None) -> None:
         """Write the object's mask on a slice, except where other objects may not be touched.
@@ -162,10 +172,10 @@ class Annotation:
         region = Region.of_mask(before).union(Region.of_mask(mask))
         if region.is_empty:
             return
-        inner = plane.cut(layers.voxels(self.object_layer))[region.slices_yx]
+        inner = plane.cut(self.voxels(self.object_layer))[region.slices_yx]
         wanted = mask[region.slices_yx]
         if self.labels is not None:
-            taken = plane.cut(layers.voxels(self.labels))[region.slices_yx]
+            taken = plane.cut(self.voxels(self.labels))[region.slices_yx]
             if taken.any():
                 wanted = wanted & self.policy.writable(taken, self.table, self.object_id)
         inner[...] = np.where(wanted, self.object_id, 0)
@@ -182,7 +192,7 @@ class Annotation:
         record = self.table.record
         if record.is_committed and self.labels is not None:
             box = record.bounds
-            mask = layers.voxels(self.labels)[box.index] == self.object_id
+            mask = self.voxels(self.labels)[box.index] == self.object_id
         else:
             packed = self.packed()
             box, mask = packed.box, packed.mask
@@ -204,14 +214,41 @@ class Annotation:
         if plane not in step.swaps:
             region = Region.of_mask(before)
             patch = np.where(before[region.slices_yx], self.object_id, 0).astype(np.uint16)
-            step.swaps[plane] = _SliceSwap(self, plane, region, patch)
+            step.swaps[plane] = SliceSwap(self, plane, region, patch)
             self.history.trim()
 
     def write_answer(self, result: SegmentResult, step: Step | None) -> None:
         """Write the mask of a prompted slice and keep its logits for the next correction."""
         self.write_result(result, step)
         written = frozen_array(self.mask(result.plane))
-        self.answers[result.object_id, result.plane] = Answer(written, result.low_res_logits, result.view)
+        answer = Answer(written, result.low_res_logits, result.view, result.candidates)
+        self.answers[result.object_id, result.plane] = answer
+
+    def next_candidate(self, plane: SlicePlane, step: Step) -> bool:
+        """Take the next smaller of the masks that the click on a slice may mean, after the smallest the largest.
+
+        Returns:
+            False when the model gave one mask alone, or the mask was changed since.
+        """
+        answer = self.answers.get((self.object_id, plane))
+        if answer is None or not answer.candidates or not np.array_equal(self.mask(plane), answer.written):
+            return False
+        chosen = [np.array_equal(one.low_res_logits, answer.low_res_logits) for one in answer.candidates]
+        candidate = answer.candidates[(chosen.index(True) + 1) % len(chosen)]
+        self.write_answer(
+            SegmentResult(
+                plane,
+                candidate.mask,
+                Region.of_mask(candidate.mask),
+                candidate.iou_prediction,
+                candidate.low_res_logits,
+                self.object_id,
+                view=answer.view,
+                candidates=answer.candidates,
+            ),
+            step,
+        )
+        return True
 
     def mask_hint(self, plane: SlicePlane) -> MaskHint:
         """What the current object already is on the slice: low-res logits of its last answer; or, where it
@@ -228,53 +265,64 @@ class Annotation:
         anchors = self.table.anchors_of(self.object_id) | {plane}
         self.table = self.table.with_anchors(self.object_id, anchors)
 
-    def keep_painted(self, edits: list[Any], axis: int) -> list[SlicePlane]:
+    def keep_painted(self, edits: list[Edit], axis: int) -> list[SlicePlane]:
         """A stroke of the brush on the object: a step to undo; its slices are the user's from now on.
 
         Args:
-            edits: as napari tells them, after the fact.
+            edits: of the stroke, after the fact.
             axis: that was sliced along.
 
         Returns:
             The slices that it changed.
+
+        Raises:
+            InputError: for a locked object; the stroke was taken back.
         """
-        if self.object_layer is None:
+        if self.object_layer is None or not edits:
             return []
-        box, before = before_stroke(layers.voxels(self.object_layer), edits)
-        self.extent = self.extent.union(box)
+        voxels = self.voxels(self.object_layer)
+        box, before = before_stroke(voxels, edits)
+        part = voxels[box.index]
+        painted = part.copy()
+        part[...] = before
         step = self.begin("paint")
-        changed = []
-        for index in box.planes(axis):
-            plane = SlicePlane(axis, index)
-            painted = self.mask(plane)
-            mask = painted.copy()
-            region = box.region_on(axis)
-            mask[region.slices_yx] = before.take(index - box.start_zyx[axis], axis) != 0
-            if np.array_equal(mask, painted):
-                continue
-            self.remember(plane, mask, step)
-            self.write(plane, painted, None)  # in the object's label, and out of other objects
+        try:
+            self.reopen(step)
+        except InputError:
+            self.history.discard(step)
+            raise
+        changed = np.moveaxis(painted != before, axis, 0).any(axis=(1, 2))
+        planes = [
+            SlicePlane(axis, index)
+            for index, is_changed in zip(box.planes(axis), changed, strict=True)
+            if is_changed
+        ]
+        for plane in planes:
+            self.remember(plane, self.mask(plane), step)
+        np.copyto(part, painted, where=painted != before)
+        self.extent = self.extent.union(box)
+        for plane in planes:
+            self.write(plane, self.mask(plane), None)  # in the object's label, and out of other objects
             self.add_anchor(plane)
-            changed.append(plane)
-        return changed
+        return planes
 
     # ------------------------------------------------------------------ committed masks
 
-    def keep_painted_labels(self, edits: list[Any]) -> bool:
+    def keep_painted_labels(self, edits: list[Edit]) -> bool:
         """A stroke of the brush on committed masks: a step to undo; locked objects are put back as they were.
 
         Returns:
             Whether some of it was put back.
         """
-        if self.labels is None:
+        if self.labels is None or not edits:
             return False
-        label_map = layers.voxels(self.labels)
+        label_map = self.voxels(self.labels)
         box, before = before_stroke(label_map, edits)
         now, locked = label_map[box.index], list(self.table.locked_ids)
         kept = (now != before) & (np.isin(now, locked) | np.isin(before, locked))
         now[kept] = before[kept]
         step = self.begin("paint labels")
-        step.swaps["labels", len(step.swaps)] = _LabelsSwap(self, box, before)
+        step.swaps["labels", len(step.swaps)] = LabelsSwap(self, box, before)
         self.table = self.table.recounted(before, now, box)
         return bool(kept.any())
 
@@ -291,7 +339,7 @@ class Annotation:
         packed = self.packed()
         if packed.box.is_empty or self.object_layer is None or self.labels is None:
             raise InputError("nothing to commit: segment the object first")
-        committed = layers.voxels(self.labels)[packed.box.index]
+        committed = self.voxels(self.labels)[packed.box.index]
         won = packed.mask & self.policy.writable(committed, self.table, self.object_id)
         if not won.any():
             raise InputError(
@@ -319,14 +367,14 @@ class Annotation:
         if not record.is_committed or self.object_layer is None or self.labels is None:
             return
         box = record.bounds
-        voxels = layers.voxels(self.labels)[box.index]
+        voxels = self.voxels(self.labels)[box.index]
         own = voxels == self.object_id
         if own.any():  # otherwise it was erased by hand
             self._keep_edited(step)
             self._keep_labels(step, box)
             before = voxels.copy()
             voxels[own] = 0
-            layers.voxels(self.object_layer)[box.index][own] = self.object_id
+            self.voxels(self.object_layer)[box.index][own] = self.object_id
             self.extent = box
             self.table = self.table.recounted(before, voxels, box)
         self.table = self.table.with_record(replace(self.table.record, is_committed=False))
@@ -342,19 +390,31 @@ class Annotation:
         self._clear_edited()
         self.table = self.table.without(self.object_id)
 
-    def merged(self, labels: Labels) -> NDArray[Any]:
-        """A copy of the committed label map, with the object that is being edited where the policy lets it."""
+    def put_into(self, label_map: NDArray[Any]) -> None:
+        """Write the object that is being edited into a copy of the committed label map (z, y, x) of this time point."""
         self.look_everywhere()
-        label_map = np.array(layers.voxels(labels))
         packed = self.packed()
         if not packed.box.is_empty:
             part = label_map[packed.box.index]
             part[packed.mask & self.policy.writable(part, self.table, self.object_id)] = self.object_id
-        return label_map.reshape(labels.data.shape)
+
+    def take_objects_of(self, other: Annotation) -> None:
+        """Know the objects of another time point of the image, too: names and locks are theirs, masks are not.
+
+        Where nothing is being edited, its current object is the current one here.
+        """
+        table = self.table
+        for object_id, record in other.table.records.items():
+            known = table.records.get(object_id, ObjectRecord(object_id, record.name))
+            named = replace(known, name=record.name, class_id=record.class_id, is_locked=record.is_locked)
+            table = table.with_record(named)
+        if self.packed().box.is_empty:
+            table = table.with_current(other.object_id)
+        self.table = table
 
     def next_id(self) -> int:
         """An id that neither an object nor a voxel has."""
-        painted = 0 if self.labels is None else int(self.labels.data.max())
+        painted = 0 if self.labels is None else int(self.voxels(self.labels).max())
         return max(painted, *self.table.records) + 1
 
     def add_record(self, name: str | None, class_id: int | None) -> None:
@@ -373,7 +433,7 @@ class Annotation:
         """Write the mask of an object that is not being edited any more on a slice, as the policy allows."""
         if self.labels is None:
             return
-        label_slice = plane.cut(layers.voxels(self.labels))
+        label_slice = plane.cut(self.voxels(self.labels))
         region = Region.of_mask(label_slice == object_id).union(Region.of_mask(mask))
         if region.is_empty:
             return
@@ -402,111 +462,37 @@ class Annotation:
         self.table = said(self.table)
         later = self.history.done[self.history.done.index(step) + 1 :] if step in self.history.done else []
         for one in later:
-            swap = one.swaps.get("table")
-            if isinstance(swap, _TableSwap):
+            swap = one.swaps.get(("table", self.time))
+            if isinstance(swap, TableSwap):
                 swap.table = said(swap.table)
 
     def _keep_edited(self, step: Step) -> None:
         """Remember the whole mask that is being edited; the first word counts."""
         if "edited" not in step.swaps:
-            step.swaps["edited"] = _EditedSwap(self, self.packed(), self._edited_value())
+            step.swaps["edited"] = EditedSwap(self, self.packed(), self.edited_value())
             self.history.trim()
 
     def _keep_labels(self, step: Step, box: VoxelBox) -> None:
         """Remember a part of the committed label map as it is now."""
         if self.labels is not None:
-            inside = layers.voxels(self.labels)[box.index].copy()
-            step.swaps["labels", len(step.swaps)] = _LabelsSwap(self, box, inside)
+            inside = self.voxels(self.labels)[box.index].copy()
+            step.swaps["labels", len(step.swaps)] = LabelsSwap(self, box, inside)
             self.history.trim()
 
-    def _edited_value(self) -> int:
+    def edited_value(self) -> int:
         """What is written in the layer of the mask that is being edited: the id of its object."""
         if self.object_layer is None or self.extent.is_empty:
             return self.object_id
-        return int(layers.voxels(self.object_layer)[self.extent.index].max()) or self.object_id
+        return int(self.voxels(self.object_layer)[self.extent.index].max()) or self.object_id
 
     def _clear_edited(self) -> None:
         if self.object_layer is not None:
-            layers.voxels(self.object_layer)[self.extent.index] = 0
+            self.voxels(self.object_layer)[self.extent.index] = 0
         self.extent = VoxelBox()
 
     def put_edited(self, packed: PackedMask, value: int) -> None:
         """Replace the whole mask that is being edited."""
         self._clear_edited()
         if self.object_layer is not None and not packed.box.is_empty:
-            layers.voxels(self.object_layer)[packed.box.index][packed.mask] = value
+            self.voxels(self.object_layer)[packed.box.index][packed.mask] = value
             self.extent = packed.box
-
-
-@dataclass(eq=False, slots=True)
-class _TableSwap:
-    """Names, prompts, anchors."""
-
-    annotation: Annotation
-    table: ObjectTable
-    num_bytes: int = 0
-
-    def swap(self) -> None:
-        self.annotation.table, self.table = self.table, self.annotation.table
-
-
-@dataclass(eq=False, slots=True)
-class _SliceSwap:
-    """The mask being edited on one slice: what lies in `region` (labels), nothing elsewhere."""
-
-    annotation: Annotation
-    plane: SlicePlane
-    region: Region
-    patch: NDArray[Any]
-
-    @property
-    def num_bytes(self) -> int:
-        return self.patch.nbytes
-
-    def swap(self) -> None:
-        layer = self.annotation.object_layer
-        if layer is None:
-            return
-        pixels = self.plane.cut(layers.voxels(layer))
-        region = Region.of_mask(pixels != 0)
-        patch = pixels[region.slices_yx].copy()
-        pixels[region.slices_yx] = 0
-        pixels[self.region.slices_yx] = self.patch
-        self.annotation.extent = self.annotation.extent.union(VoxelBox.of_slice(self.plane, self.region))
-        self.region, self.patch = region, patch
-
-
-@dataclass(eq=False, slots=True)
-class _EditedSwap:
-    """The whole mask being edited, and the id of its object."""
-
-    annotation: Annotation
-    packed: PackedMask
-    value: int
-
-    @property
-    def num_bytes(self) -> int:
-        return self.packed.num_bytes
-
-    def swap(self) -> None:
-        packed, value = self.annotation.packed(), self.annotation._edited_value()
-        self.annotation.put_edited(self.packed, self.value)
-        self.packed, self.value = packed, value
-
-
-@dataclass(eq=False, slots=True)
-class _LabelsSwap:
-    """A part of the committed label map."""
-
-    annotation: Annotation
-    box: VoxelBox
-    inside: NDArray[Any]
-
-    @property
-    def num_bytes(self) -> int:
-        return self.inside.nbytes
-
-    def swap(self) -> None:
-        if self.annotation.labels is not None:
-            part = layers.voxels(self.annotation.labels)[self.box.index]
-            self.inside, part[...] = part.copy(), self.inside

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
+from napari_medicosam.ui.keys import register_keys
 from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.ui.session import AnnotationSession
 
@@ -54,6 +55,7 @@ def adopt(made: AnnotationSession) -> None:
     if made.viewer in _SESSIONS:
         raise ValueError("this viewer has a session already")
     _SESSIONS[made.viewer] = made
+    register_keys(_SESSIONS.get)
     _CloseWatcher(made.viewer.window._qt_window, made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,21 +31,55 @@ _MILLIMETRES = {
 Tool = Literal["point+", "point-", "box", "scribble+", "scribble-", "lasso+", "lasso-", ""]
 
 
-def volume_of(layer: Image) -> NDArray[Any]:
+@dataclass(eq=False, slots=True)
+class LayerSet:
+    """Our layers for one image, found by identity, never by name; None for one that was not made, or was removed."""
+
+    points: Points | None = None
+    boxes: Shapes | None = None
+    scribbles: Shapes | None = None
+    object_layer: Labels | None = None
+    labels: Labels | None = None
+
+    @property
+    def all(self) -> list[Any]:
+        """Those that exist, lowest first."""
+        ours = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
+        return [layer for layer in ours if layer is not None]
+
+    def forget(self, layer: Any) -> None:
+        """A layer was removed from the viewer; when it was ours, the next use makes a new one."""
+        for name in self.__slots__:
+            if getattr(self, name) is layer:
+                setattr(self, name, None)
+
+
+def volume_of(layer: Image, time: int = 0) -> NDArray[Any]:
     """The pixels of an image layer as (z, y, x) or (z, y, x, 3), without a copy; a 2D image has z = 1.
 
+    Args:
+        layer: 2D, 3D, or volumes over time (t, z, y, x).
+        time: which of these.
+
     Raises:
-        InputError: for an image that is neither 2D nor 3D.
+        InputError: for an image of another number of dimensions.
     """
     data: NDArray[Any] = layer.data[0] if layer.multiscale else layer.data
-    if layer.ndim not in (2, 3):
+    if layer.ndim not in (2, 3, 4):
         raise InputError(
-            f"{layer.name!r} has {layer.ndim} dimensions: wanted a 2D image or a 3D volume. "
-            "Choose one time point or channel first (right-click the layer, Split Stack)"
+            f"{layer.name!r} has {layer.ndim} dimensions: wanted a 2D image, a 3D volume, or volumes over time. "
+            "Choose one channel first (right-click the layer, Split Stack)"
         )
     if layer.rgb:
         data = data[..., :3]
-    return data if layer.ndim == 3 else data[None]
+    if layer.ndim == 4:
+        data = data[time]
+    return data[None] if layer.ndim == 2 else data
+
+
+def num_times(layer: Image) -> int:
+    """Time points of volumes over time; 1 for other images."""
+    return int(layer.data.shape[0]) if layer.ndim == 4 else 1
 
 
 def make_points_layer(image: Image) -> Points:
@@ -95,17 +130,13 @@ def _features(colours: dict[str, str]) -> dict[str, Any]:
 
 def make_object_layer(image: Image) -> Labels:
     """An empty labels layer (uint16) on the grid of `image`, for the object that is being edited."""
-    shape = volume_of(image).shape[:3]
-    labels = np.zeros(shape if image.ndim == 3 else shape[1:], dtype=np.uint16)
-    return Labels(labels, name=OBJECT_NAME, opacity=0.6, **_grid_of(image))
+    return Labels(_empty_labels(image), name=OBJECT_NAME, opacity=0.6, **_grid_of(image))
 
 
 def make_labels_layer(image: Image) -> Labels:
     """An empty labels layer (uint16) on the grid of `image`, with the geometry that its file had."""
-    shape = volume_of(image).shape[:3]
     metadata = {key: value for key, value in image.metadata.items() if key == METADATA_KEY}
-    labels = np.zeros(shape if image.ndim == 3 else shape[1:], dtype=np.uint16)
-    return Labels(labels, name=LABELS_NAME, opacity=0.5, metadata=metadata, **_grid_of(image))
+    return Labels(_empty_labels(image), name=LABELS_NAME, opacity=0.5, metadata=metadata, **_grid_of(image))
 
 
 def refresh(labels: Labels) -> None:
@@ -113,18 +144,27 @@ def refresh(labels: Labels) -> None:
     labels.refresh(thumbnail=False, highlight=False, extent=False)
 
 
-def voxels(labels: Labels) -> NDArray[Any]:
-    """The label map of a layer as (z, y, x), without a copy; a 2D one has z = 1."""
-    data: NDArray[Any] = labels.data
+def voxels(label_map: Any, time: int = 0) -> NDArray[Any]:
+    """A label map, or that of a layer, as (z, y, x), without a copy; a 2D one has z = 1; of volumes over time, one."""
+    data: NDArray[Any] = label_map.data if isinstance(label_map, Labels) else label_map
+    if data.ndim == 4:
+        data = data[time]
     return data if data.ndim == 3 else data[None]
 
 
+def _empty_labels(image: Image) -> NDArray[np.uint16]:
+    z, y, x = volume_of(image).shape[:3]
+    shape = (z, y, x) if image.ndim > 2 else (y, x)
+    return np.zeros((num_times(image), *shape) if image.ndim == 4 else shape, dtype=np.uint16)
+
+
 def voxel_volume_mm3(image: Image) -> float | None:
-    """Volume of a voxel of a 3D image whose axes all have a unit of length; None for other images."""
-    units = [str(unit) for unit in image.units]
-    if image.ndim != 3 or not all(unit in _MILLIMETRES for unit in units):
+    """Volume of a voxel of an image whose last three axes have a unit of length; None for other images."""
+    units = [str(unit) for unit in image.units][-3:]
+    if image.ndim < 3 or not all(unit in _MILLIMETRES for unit in units):
         return None
-    corners = np.array([image.data_to_world(corner) for corner in np.vstack([np.zeros(3), np.eye(3)])])
+    steps = np.vstack([np.zeros(image.ndim), np.eye(image.ndim)[-3:]])
+    corners = np.array([image.data_to_world(corner) for corner in steps])[:, -3:]
     volume = abs(float(np.linalg.det(corners[1:] - corners[0])))
     return volume * float(np.prod([_MILLIMETRES[unit] for unit in units]))
 

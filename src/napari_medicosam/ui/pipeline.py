@@ -19,7 +19,7 @@ from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.predict.propagation import gaps_of
-from napari_medicosam.ui.annotation import MaskHint
+from napari_medicosam.ui.annotation import Annotation, MaskHint
 from napari_medicosam.ui.tasks import Propagation
 
 if TYPE_CHECKING:
@@ -30,13 +30,17 @@ if TYPE_CHECKING:
     from napari_medicosam.core.history import Step
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.predict.propagation import PropagationSettings
-    from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.prompt_layers import PromptLayers
     from napari_medicosam.ui.runner import Runner
+    from napari_medicosam.ui.strokes import Edit
     from napari_medicosam.ui.tasks import Worker
 
 _logger = logging.getLogger(__name__)
+
+
+Key = tuple[Annotation, int, SlicePlane]
+"""What a question is about: of two about the same, the newer counts."""
 
 
 class SessionEvents(SignalGroup):
@@ -79,8 +83,8 @@ class Pipeline:
         self._layers = prompt_layers
         self._settings = settings
         self._generation = 0
-        self._open: dict[tuple[int, SlicePlane], tuple[int, Step]] = {}
-        self._queued_propagation: tuple[int, PropagationSettings, tuple[int, int]] | None = None
+        self._open: dict[Key, tuple[int, Step]] = {}
+        self._queued_propagation: tuple[Annotation, int, PropagationSettings, tuple[int, int]] | None = None
         self._propagation: Step | None = None
         runner.progressed.connect(self.events.progress.emit)
         runner.busy_changed.connect(self.events.busy_changed.emit)
@@ -149,6 +153,17 @@ class Pipeline:
                 self._ask(self.request(plane, before), step)
         self.events.changed.emit()
 
+    def next_candidate(self, plane: SlicePlane) -> bool:
+        """Take another of the masks that the one click on a slice may mean. False when there is none."""
+        annotation = self._wanted()
+        step = annotation.begin("candidate")
+        if not annotation.is_edited(annotation.object_id) or not annotation.next_candidate(plane, step):
+            annotation.history.discard(step)
+            return False
+        self._show(plane, annotation.object_id)
+        self.events.changed.emit()
+        return True
+
     def clear(self, planes: Iterable[SlicePlane]) -> None:
         """Remove prompts and mask of the current object from these slices, as one step.
 
@@ -176,11 +191,16 @@ class Pipeline:
         """Do again what was taken back last. Nothing is asked again: masks come back as they were."""
         self._go(self._wanted().history.redo)
 
-    def painted(self, layer: Any, edits: list[Any]) -> None:
-        """A stroke of the brush in one of our label maps, with its edits as napari tells them."""
+    def painted(self, layer: Any, edits: list[Edit]) -> None:
+        """A stroke of the brush in one of our label maps."""
         annotation = self._wanted()
         if layer is annotation.object_layer:
-            for plane in annotation.keep_painted(edits, self._layers.axis()):
+            try:
+                changed = annotation.keep_painted(edits, self._layers.axis())
+            except InputError as error:
+                show_warning(str(error))
+                changed = []
+            for plane in changed:
                 self.events.mask_changed.emit(annotation.object_id, plane)
         elif annotation.keep_painted_labels(edits):
             show_warning("A locked object was painted over and put back: unlock it to change it")
@@ -253,7 +273,7 @@ class Pipeline:
         annotation = self._wanted()
         if annotation.table.record.is_committed:
             self._reopen(annotation.begin("reopen"))
-        self._queued_propagation = (axis, settings, z_range)
+        self._queued_propagation = (annotation, axis, settings, z_range)
         self._begin_propagation()
 
     def cancel(self) -> None:
@@ -268,21 +288,22 @@ class Pipeline:
             self.cancel()
 
     def _ask(self, request: SegmentRequest, step: Step) -> None:
-        key = (request.object_id, request.plane)
+        annotation = self._wanted()
+        key = (annotation, request.object_id, request.plane)
         self._open[key] = (request.generation, step)
         self._runner.submit(
             partial(self._worker.segment, self._settings(), request),
-            self._on_result,
+            partial(self._on_result, annotation),
             key=key,
             on_end=partial(self._on_question_end, key, request.generation),
         )
 
     # ------------------------------------------------------------------ back
 
-    def _on_result(self, result: SegmentResult) -> None:
-        generation, step = self._open.get((result.object_id, result.plane), (0, None))
-        annotation = self._annotation
-        if annotation is None or generation != result.generation:
+    def _on_result(self, annotation: Annotation, result: SegmentResult) -> None:
+        key = (annotation, result.object_id, result.plane)
+        generation, step = self._open.get(key, (0, None))
+        if self._annotation is None or generation != result.generation:
             return  # prompts have changed since, or went away
         self._layers.make_missing()
         if annotation.is_edited(result.object_id):
@@ -291,7 +312,7 @@ class Pipeline:
             annotation.write_committed(result.plane, result.mask, result.object_id, step)
         self._show(result.plane, result.object_id)
 
-    def _on_question_end(self, key: tuple[int, SlicePlane], generation: int) -> None:
+    def _on_question_end(self, key: Key, generation: int) -> None:
         if self._open.get(key, (0,))[0] == generation:
             del self._open[key]
         try:
@@ -305,8 +326,10 @@ class Pipeline:
         """Start the propagation that was asked for, once the masks that it starts from are there."""
         if self._queued_propagation is None or self._open or self._annotation is None:
             return
-        axis, settings, bounds = self._queued_propagation
+        annotation, axis, settings, bounds = self._queued_propagation
         self._queued_propagation = None
+        if annotation is not self._annotation:
+            return  # the user went on to another time point
         run = self._propagation_run(axis, settings, bounds)
         if not run.filled_from:
             show_info("Nothing to propagate again: no prompted or painted slice has changed since")
@@ -314,8 +337,8 @@ class Pipeline:
         self._propagation = step = self._annotation.begin("propagate")
         self._runner.stream(
             partial(self._worker.propagate, self._settings(), run),
-            partial(self._on_propagated, step, run),
-            partial(self._on_propagation_end, step),
+            partial(self._on_propagated, self._annotation, step, run),
+            partial(self._on_propagation_end, self._annotation, step),
         )
         self.events.changed.emit()
 
@@ -362,9 +385,10 @@ class Pipeline:
             {gap: filled_from for gap, filled_from in wanted.items() if gap not in skip},
         )
 
-    def _on_propagated(self, step: Step, run: Propagation, result: SegmentResult | None) -> None:
-        annotation = self._annotation
-        if annotation is None or self._propagation is not step or not annotation.is_edited(step.object_id):
+    def _on_propagated(
+        self, annotation: Annotation, step: Step, run: Propagation, result: SegmentResult | None
+    ) -> None:
+        if self._propagation is not step or not annotation.is_edited(step.object_id):
             return
         if result is None:
             self._end_of_gaps(annotation, step, run)
@@ -391,13 +415,12 @@ class Pipeline:
         filled |= {(axis, *gap): filled_from for gap, filled_from in run.filled_from.items()}
         annotation.table = annotation.table.with_filled(step.object_id, filled)
 
-    def _on_propagation_end(self, step: Step) -> None:
+    def _on_propagation_end(self, annotation: Annotation, step: Step) -> None:
         if self._propagation is step:
             self._propagation = None
-        annotation = self._annotation
-        if annotation is not None:
-            if not any(isinstance(key, SlicePlane) for key in step.swaps):
-                annotation.history.discard(step)
+        if not any(isinstance(key, SlicePlane) for key in step.swaps):
+            annotation.history.discard(step)
+        if self._annotation is not None:
             self._layers.refresh()
         self.events.changed.emit()
 
@@ -412,7 +435,7 @@ class Pipeline:
 
     def _erase(self, plane: SlicePlane, step: Step) -> None:
         annotation = self._wanted()
-        self._open.pop((annotation.object_id, plane), None)
+        self._open.pop((annotation, annotation.object_id, plane), None)
         annotation.answers.pop((annotation.object_id, plane), None)
         annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
         self._show(plane, annotation.object_id)

@@ -19,7 +19,7 @@ from napari_medicosam.ui.prompts_in_layers import (
     set_label,
     write_prompts,
 )
-from napari_medicosam.ui.strokes import is_applied
+from napari_medicosam.ui.strokes import edits_of, is_applied
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -50,12 +50,14 @@ class PromptLayers:
 
     Events:
         prompts_changed(VolumePrompts): a user moved, added or removed prompts; as read, not cleaned.
-        painted(layer, edits): a stroke of the brush in one of our label maps, with its edits as napari tells them.
+        painted(layer, edits): a stroke of the brush in one of our label maps.
+        time_changed(time): the viewer shows another time point of the image.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
     prompts_changed = Signal(object)
     painted = Signal(object, object)
+    time_changed = Signal(int)
     tool_changed = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
@@ -65,20 +67,23 @@ class PromptLayers:
         self._stroke: tuple[Any, Any] | None = None
         viewer.dims.events.order.connect(self._on_dims_order)
         viewer.dims.events.ndisplay.connect(self._on_dims_order)
+        viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self._on_layer_active)
 
     def close(self) -> None:
         """Let go of the viewer."""
         self._viewer.dims.events.order.disconnect(self._on_dims_order)
         self._viewer.dims.events.ndisplay.disconnect(self._on_dims_order)
+        self._viewer.dims.events.current_step.disconnect(self._on_step)
         self._viewer.layers.selection.events.active.disconnect(self._on_layer_active)
         self.annotation = None
 
     def show(self, annotation: Annotation | None) -> None:
-        """Switch to another image: its layers are shown, those of the last one are kept, hidden."""
-        for owner, visible in ((self.annotation, False), (annotation, True)):
-            for layer in owner.layers if owner is not None else ():
-                layer.visible = visible
+        """Switch to another image (its layers are shown, those of the last one hidden) or time point."""
+        if self.annotation is None or annotation is None or self.annotation.ours is not annotation.ours:
+            for owner, visible in ((self.annotation, False), (annotation, True)):
+                for layer in owner.ours.all if owner is not None else ():
+                    layer.visible = visible
         self.annotation = annotation
         if annotation is not None:
             orient_view(self._viewer, annotation.image)
@@ -86,22 +91,22 @@ class PromptLayers:
     def make_missing(self) -> None:
         """Make the layers that are not there yet, or that the user removed, with the prompts in them."""
         annotation = self.wanted()
-        if len(annotation.layers) == _NUM_LAYERS:
+        ours = annotation.ours
+        if len(ours.all) == _NUM_LAYERS:
             return
         image = annotation.image
-        if annotation.labels is None:
-            annotation.labels = self._listen_to_brush(self._add(layers.make_labels_layer(image)))
-        if annotation.object_layer is None:
-            annotation.object_layer = self._listen_to_brush(self._add(layers.make_object_layer(image)))
+        if ours.labels is None:
+            ours.labels = self._listen_to_brush(self._add(layers.make_labels_layer(image)))
+        if ours.object_layer is None:
+            ours.object_layer = self._listen_to_brush(self._add(layers.make_object_layer(image)))
         for name, make in (
             ("boxes", layers.make_boxes_layer),
             ("scribbles", layers.make_scribbles_layer),
             ("points", layers.make_points_layer),
         ):
-            if getattr(annotation, name) is None:
+            if getattr(ours, name) is None:
                 layer = self._add(make(image))
-                setattr(annotation, name, layer)
-                layer.bind_key("T", self._on_toggle_key, overwrite=True)
+                setattr(ours, name, layer)
                 self._listen(layer)
         self._on_dims_order()
         self.write(annotation.current)
@@ -109,12 +114,12 @@ class PromptLayers:
     def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""
         annotation = self.wanted()
-        points, boxes, scribbles = annotation.points, annotation.boxes, annotation.scribbles
-        if points is None or boxes is None or scribbles is None:
+        ours = annotation.ours
+        if ours.points is None or ours.boxes is None or ours.scribbles is None:
             return
         self._is_writing = True
         try:
-            write_prompts(points, boxes, scribbles, prompts)
+            write_prompts(ours.points, ours.boxes, ours.scribbles, prompts, annotation.time)
         finally:
             self._is_writing = False
 
@@ -135,18 +140,34 @@ class PromptLayers:
         axis = self.axis()
         if annotation.image.ndim == 2:
             return SlicePlane(0, 0)
+        index = round(self._position()[axis])
+        return SlicePlane(axis, min(max(index, 0), annotation.shape_zyx[axis] - 1))
+
+    def time(self) -> int:
+        """The time point of the image that the viewer shows; 0 for an image without."""
+        image = self.wanted().image
+        if image.ndim != 4:
+            return 0
         dims = self._viewer.dims
-        position = annotation.image.world_to_data(dims.point[-annotation.image.ndim :])[axis]
-        index = min(max(round(float(position)), 0), annotation.shape_zyx[axis] - 1)
-        return SlicePlane(axis, index)
+        time = round(float(image.world_to_data(dims.point[-4:])[0]))
+        return min(max(time, 0), layers.num_times(image) - 1)
 
     def go_to(self, index: int) -> None:
         """Show a slice along the axis that is sliced along. Raises as `plane`."""
         axis, image = self.axis(), self.wanted().image
+        axis += image.ndim - 3
         position = (np.array(image.extent.data[0]) + np.array(image.extent.data[1]))[-image.ndim :] / 2
         position[axis] = index
+        if image.ndim == 4:
+            position[0] = self.time()
         offset = self._viewer.dims.ndim - image.ndim
         self._viewer.dims.set_point(offset + axis, image.data_to_world(position)[axis])
+
+    def _position(self) -> tuple[float, ...]:
+        """Where the viewer is, in voxels of the volume."""
+        image = self.wanted().image
+        position = image.world_to_data(self._viewer.dims.point[-image.ndim :])
+        return tuple(float(v) for v in position)[-3:]
 
     def is_in_sight(self, plane: SlicePlane) -> bool:
         """True when the viewer shows this slice or cuts across it; in 3D rendering nothing counts, it is slow."""
@@ -168,7 +189,11 @@ class PromptLayers:
         hidden = [axis - offset for axis in dims.not_displayed if axis >= offset]
         if annotation.image.ndim == 2 and not hidden:
             return 0
-        if annotation.image.ndim != 3 or len(hidden) != 1:
+        if annotation.image.ndim == 4 and 0 in hidden:
+            hidden = [axis - 1 for axis in hidden if axis]
+        elif annotation.image.ndim != 3:
+            hidden = []
+        if len(hidden) != 1:
             raise InputError(f"The viewer shows no slice of {annotation.image.name!r}: roll the axes back")
         return int(hidden[0])
 
@@ -177,7 +202,7 @@ class PromptLayers:
         """What a click in the canvas does now; "" when it is none of ours."""
         active: Any = self._viewer.layers.selection.active
         for tool, (name, mode, positive) in _TOOLS.items():
-            layer = getattr(self.annotation, name, None)
+            layer = None if self.annotation is None else getattr(self.annotation.ours, name)
             if (
                 layer is not None
                 and layer is active
@@ -190,17 +215,17 @@ class PromptLayers:
     @tool.setter
     def tool(self, tool: Tool) -> None:
         if not tool:
-            for ours in self.wanted().layers:
-                ours.mode = "pan_zoom"
+            for layer in self.wanted().ours.all:
+                layer.mode = "pan_zoom"
             return
         self.axis()
         self.make_missing()
         annotation = self.wanted()
         name, mode, positive = _TOOLS[tool]
-        layer: Any = getattr(annotation, name)
-        set_label(layer, positive=positive is not False)
-        self._viewer.layers.selection.active = layer
-        layer.mode = mode
+        chosen: Any = getattr(annotation.ours, name)
+        set_label(chosen, positive=positive is not False)
+        self._viewer.layers.selection.active = chosen
+        chosen.mode = mode
         self.tool_changed.emit()
 
     def wanted(self) -> Annotation:
@@ -228,11 +253,11 @@ class PromptLayers:
         action = str(getattr(event.action, "value", event.action))
         if self._is_writing or annotation is None or action not in _FINISHED:
             return
-        points, boxes, scribbles = annotation.points, annotation.boxes, annotation.scribbles
-        if points is None or boxes is None or scribbles is None:
+        ours = annotation.ours
+        if ours.points is None or ours.boxes is None or ours.scribbles is None:
             return
         # Masks have no layer, so those that are there stay.
-        read = read_prompts(points, boxes, scribbles)
+        read = read_prompts(ours.points, ours.boxes, ours.scribbles)
         self.prompts_changed.emit(replace(read, masks=annotation.current.masks))
 
     def _on_paint(self, event: Any) -> None:
@@ -243,12 +268,15 @@ class PromptLayers:
         """Say what was painted as soon as it is there: napari tells of some strokes just before."""
         if self._stroke is None or self._stroke[0] is not event.source:
             return
-        layer, edits = self._stroke
-        if edits and is_applied(layers.voxels(layer), edits):
+        layer, told = self._stroke
+        annotation = self.annotation
+        if annotation is None or layer not in (annotation.object_layer, annotation.labels):
             self._stroke = None
-            annotation = self.annotation
-            if annotation is not None and layer in (annotation.object_layer, annotation.labels):
-                self.painted.emit(layer, edits)
+            return
+        edits = edits_of(told, annotation.time)
+        if is_applied(annotation.voxels(layer), edits):
+            self._stroke = None
+            self.painted.emit(layer, edits)
 
     def _listen_to_brush(self, layer: Any) -> Any:
         layer.events.paint.connect(self._on_paint)
@@ -264,17 +292,19 @@ class PromptLayers:
         except InputError:
             return  # said when somebody tries to make a prompt
         orient_view(self._viewer, annotation.image)
-        for layer in (annotation.points, annotation.boxes, annotation.scribbles):
+        for layer in (annotation.ours.points, annotation.ours.boxes, annotation.ours.scribbles):
             if layer is not None:
                 set_axis(layer, axis)
         self.tool_changed.emit()
+
+    def _on_step(self) -> None:
+        if self.annotation is not None and self.annotation.image.ndim == 4:
+            time = self.time()
+            if time != self.annotation.time:
+                self.time_changed.emit(time)
 
     def _on_layer_active(self) -> None:
         self.tool_changed.emit()
 
     def _on_layer_mode(self) -> None:
-        self.tool_changed.emit()
-
-    def _on_toggle_key(self, layer: Any) -> None:
-        set_label(layer, positive=not next_is_positive(layer))
         self.tool_changed.emit()

@@ -1,7 +1,8 @@
 """Prompts read from napari layers and written to them: the only place that knows how they lie there.
 
 Layer coordinates have pixel centres at integers, so a box that covers pixel i alone reaches from i - 0.5 to
-i + 0.5; as a prompt it is half-open, from i to i + 1. Layers of a 2D image have two axes, their prompts three.
+i + 0.5; as a prompt it is half-open, from i to i + 1. Layers of a 2D image have two axes, those of volumes over time
+four, prompts always three; the layers hold the prompts of one time point at a time.
 A shape says what it is by its type, in whichever of the two shapes layers it was drawn: a rectangle is a box, a
 polygon or an ellipse a lasso, a path or a line a scribble.
 """
@@ -48,11 +49,10 @@ def next_is_positive(layer: Points | Shapes) -> bool:
 
 def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumePrompts:
     """All prompts in the three layers, in the order they were made."""
-    positions = [(0.0,) * (3 - points.ndim) + tuple(float(v) for v in row) for row in points.data]
     clicks = tuple(
-        VolumePoint((z, y, x), str(label) == POSITIVE, int(axis))
+        VolumePoint((float(z), float(y), float(x)), str(label) == POSITIVE, int(axis))
         for (z, y, x), label, axis in zip(
-            positions, points.features["label"], points.features["axis"], strict=True
+            _in_volume(points.data), points.features["label"], points.features["axis"], strict=True
         )
     )
     prompts = VolumePrompts(clicks)
@@ -64,13 +64,14 @@ def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumeProm
     return prompts
 
 
-def write_prompts(points: Points, boxes: Shapes, scribbles: Shapes, prompts: VolumePrompts) -> None:
-    """Replace what the three layers hold; mask prompts have no layer."""
+def write_prompts(
+    points: Points, boxes: Shapes, scribbles: Shapes, prompts: VolumePrompts, time: int = 0
+) -> None:
+    """Replace what the three layers hold by prompts of one time point; mask prompts have no layer."""
     positive, axis = next_is_positive(points), int(points.feature_defaults["axis"].iloc[0])
     points.selected_data = set()
-    points.data = np.array([p.position_zyx[3 - points.ndim :] for p in prompts.points]).reshape(
-        -1, points.ndim
-    )
+    positions = np.array([p.position_zyx for p in prompts.points]).reshape(-1, 3)
+    points.data = _in_layer(positions, points.ndim, time)
     if prompts.points:
         points.features = {
             "label": [POSITIVE if p.positive else NEGATIVE for p in prompts.points],
@@ -85,12 +86,12 @@ def write_prompts(points: Points, boxes: Shapes, scribbles: Shapes, prompts: Vol
         (_corners(box), "rectangle", box) for box in prompts.boxes
     ]
     drawn += [(lasso.polygon_yx, "polygon", lasso) for lasso in prompts.lassos]
-    _write_shapes(boxes, drawn)
-    _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles])
+    _write_shapes(boxes, drawn, time)
+    _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles], time)
 
 
 def _write_shapes(
-    layer: Shapes, drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]]
+    layer: Shapes, drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]], time: int
 ) -> None:
     positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
     if layer.nshapes:
@@ -100,7 +101,7 @@ def _write_shapes(
         set_label(layer, positive=getattr(prompt, "positive", True))
         plane = SlicePlane(prompt.axis, prompt.index)
         vertices = np.array([plane.point_zyx(corner) for corner in path])
-        layer.add(vertices[:, 3 - layer.ndim :], shape_type=shape_type)
+        layer.add(_in_layer(vertices, layer.ndim, time), shape_type=shape_type)
     set_axis(layer, axis)
     set_label(layer, positive=positive)
     layer.selected_data = set()
@@ -109,7 +110,7 @@ def _write_shapes(
 def _read_shape(
     kind: str, vertices: NDArray[Any], positive: bool, axis: int
 ) -> VolumeBox | VolumeLasso | VolumeScribble:
-    padded = np.pad(np.asarray(vertices, dtype=float), ((0, 0), (3 - vertices.shape[1], 0)))
+    padded = _in_volume(vertices)
     index, drawn = round(float(padded[:, axis].mean())), np.delete(padded, axis, axis=1)
     low, high = drawn.min(axis=0), drawn.max(axis=0)
     if kind == "rectangle":
@@ -123,6 +124,19 @@ def _read_shape(
     if kind in ("polygon", "ellipse"):
         return VolumeLasso(axis, index, path, positive)
     return VolumeScribble(axis, index, path, positive)
+
+
+def _in_volume(positions: NDArray[Any]) -> NDArray[np.float64]:
+    """Positions of a layer as (N, 3)."""
+    wide = np.asarray(positions, dtype=np.float64)
+    return np.pad(wide, ((0, 0), (max(3 - wide.shape[1], 0), 0)))[:, -3:]
+
+
+def _in_layer(positions: NDArray[np.float64], ndim: int, time: int) -> NDArray[np.float64]:
+    """Positions (N, 3) as those of a layer."""
+    if ndim == 4:
+        return np.pad(positions, ((0, 0), (1, 0)), constant_values=time)
+    return positions[:, 3 - ndim :]
 
 
 def _corners(box: VolumeBox) -> Path:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 _OTHER_FILE = "From file …"
 _TOOLS = {
-    "point+": ("Point +", "Click on the object (T toggles + and −)"),
-    "scribble+": ("Scribble +", "Draw a stroke along the object (T toggles + and −)"),
-    "lasso+": ("Lasso +", "Draw around the object (T toggles + and −)"),
-    "point-": ("Point −", "Click on what is not the object (T toggles + and −)"),
-    "scribble-": ("Scribble −", "Draw a stroke along what is not the object (T toggles + and −)"),
-    "lasso-": ("Lasso −", "Draw around what is not the object (T toggles + and −)"),
+    "point+": ("Point +", "Click on the object (Q toggles + and −)"),
+    "scribble+": ("Scribble +", "Draw a stroke along the object (Q toggles + and −)"),
+    "lasso+": ("Lasso +", "Draw around the object (Q toggles + and −)"),
+    "point-": ("Point −", "Click on what is not the object (Q toggles + and −)"),
+    "scribble-": ("Scribble −", "Draw a stroke along what is not the object (Q toggles + and −)"),
+    "lasso-": ("Lasso −", "Draw around what is not the object (Q toggles + and −)"),
     "box": ("Box", "Drag a box around the object; a slice has one box an object"),
 }
 _TOOLS_IN_A_ROW = 3

@@ -88,6 +88,7 @@ class AnnotationSession:
         self._tidying.setSingleShot(True)
         self._tidying.timeout.connect(self._tidy)
         self._layers.prompts_changed.connect(self._on_prompts_changed)
+        self._layers.time_changed.connect(self._on_time_changed)
         self._layers.painted.connect(self._pipeline.painted)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -104,8 +105,8 @@ class AnnotationSession:
         self._layers.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self.viewer.layers.events.inserted.disconnect(self._on_layers_changed)
-        for annotation in self._annotations:
-            annotation.image.events.data.disconnect(self._on_image_data)
+        for image in {id(annotation.image): annotation.image for annotation in self._annotations}.values():
+            image.events.data.disconnect(self._on_image_data)
         self._annotations.clear()
 
     @property
@@ -116,7 +117,7 @@ class AnnotationSession:
     @property
     def is_3d(self) -> bool:
         """True for a volume of more than one slice."""
-        return self._annotation is not None and self._annotation.image.ndim == 3
+        return self._annotation is not None and self._annotation.image.ndim >= 3
 
     @property
     def num_slices(self) -> int:
@@ -135,18 +136,24 @@ class AnnotationSession:
         """Annotate this image. What was done on another one is kept, its layers are hidden meanwhile.
 
         Raises:
-            InputError: for an image that is neither 2D nor 3D.
+            InputError: for an image that is neither 2D nor 3D, nor volumes over time.
         """
         if layer is self.image:
             return
-        annotation = next((known for known in self._annotations if known.image is layer), None)
-        if layer is not None and annotation is None:
-            annotation = Annotation(layer, layers.volume_of(layer))
-            layer.events.data.connect(self._on_image_data)
-            self._annotations.append(annotation)
+        annotation = None
+        if layer is not None:
+            known = self._times_of(layer)
+            annotation = known[-1] if known else self._new_annotation(layer, 0)
         self.cancel()
         self._layers.show(annotation)
+        if annotation is not None and self._layers.time() != annotation.time:
+            self._on_time_changed(self._layers.time())
         self.events.changed.emit()
+
+    @property
+    def time(self) -> int:
+        """The time point that is annotated; 0 for an image without."""
+        return 0 if self._annotation is None else self._annotation.time
 
     def set_model(self, name_or_path: str | Path) -> None:
         """Use a model of the registry or a checkpoint file from the next prompt on.
@@ -332,18 +339,40 @@ class AnnotationSession:
         self._show_object()
 
     def change_object(self, object_id: int, **fields: Any) -> None:
-        """Change `name`, `class_id` or `is_locked` of an object.
+        """Change `name`, `class_id` or `is_locked` of an object. To lock the one that is being edited commits it.
 
         Raises:
-            InputError: for an object that is not there, another field, or an empty name.
+            InputError: for an object that is not there, another field, an empty name, or when it cannot be committed.
         """
         annotation = self._wanted()
-        record = annotation.table.find(object_id)
+        annotation.table.find(object_id)
         if set(fields) - {"name", "class_id", "is_locked"} or fields.get("name") == "":
             raise InputError(f"an object has a name (not empty), class_id and is_locked to set, got {fields}")
-        annotation.begin("change object")
-        annotation.table = annotation.table.with_record(replace(record, **fields))
+        step = annotation.begin("change object")
+        try:
+            if (
+                fields.get("is_locked")
+                and annotation.is_edited(object_id)
+                and not annotation.packed().box.is_empty
+            ):
+                annotation.commit(step)
+        except InputError:
+            annotation.history.discard(step)
+            raise
+        annotation.table = annotation.table.with_record(replace(annotation.table.find(object_id), **fields))
+        for other in self._times_of(annotation.image):
+            if other is not annotation and object_id in other.table.records:
+                other.keep_table(step)
+                other.table = other.table.with_record(replace(other.table.find(object_id), **fields))
+        if annotation.object_layer is not None:
+            self._layers.refresh()
         self.events.changed.emit()
+
+    def toggle_sign(self) -> None:
+        """From + to − of the tool that is chosen, and back; a box has no sign."""
+        tool: Any = self.tool
+        if tool and tool[-1] in "+-":
+            self.tool = tool[:-1] + ("-" if tool[-1] == "+" else "+")
 
     @property
     def tool(self) -> Tool:
@@ -416,6 +445,16 @@ class AnnotationSession:
         if hint is not None:
             self._add(self.prompts.with_prompt(hint))
 
+    def next_candidate(self) -> bool:
+        """Where one click is all there is on the shown slice: take another of the three masks that it may mean.
+
+        The largest first, then its part, then the part of that, and again.
+
+        Returns:
+            False when the model gave one mask alone, or the mask was changed since.
+        """
+        return self._pipeline.next_candidate(self._layers.plane())
+
     def remove_prompt(self, prompt: Prompt) -> None:
         """Take one prompt of `prompts` away; the slice is segmented anew with those that are left.
 
@@ -434,7 +473,8 @@ class AnnotationSession:
             InputError: for a locked object.
         """
         annotation, axis = self._wanted(), self._layers.axis()
-        planes = annotation.user_planes | {SlicePlane(axis, i) for i in annotation.extent.planes(axis)}
+        bounds = annotation.table.record.bounds.union(annotation.extent)
+        planes = annotation.user_planes | {SlicePlane(axis, i) for i in bounds.planes(axis)}
         if not everywhere:
             planes &= {self._layers.plane()}
         if planes:
@@ -517,7 +557,9 @@ class AnnotationSession:
         labels = annotation.labels
         if labels is None:
             raise InputError("nothing to save: segment an object first")
-        label_map = annotation.merged(labels)
+        label_map = np.array(labels.data)
+        for known in self._times_of(annotation.image):
+            known.put_into(layers.voxels(label_map, known.time))
         _, meta, _ = labels.as_layer_data_tuple()
         task = partial(save_labels, Path(path), label_map, meta)
         self._runner.submit(lambda report: task(), self.events.saved.emit, key="save")
@@ -525,6 +567,31 @@ class AnnotationSession:
     @property
     def _annotation(self) -> Annotation | None:
         return self._layers.annotation
+
+    def _times_of(self, layer: Any) -> list[Annotation]:
+        """What is known about an image, by time point; the last one shown is the last."""
+        return [known for known in self._annotations if known.image is layer]
+
+    def _new_annotation(self, layer: Image, time: int) -> Annotation:
+        others = self._times_of(layer)
+        made = Annotation(layer, layers.volume_of(layer, time), time=time)
+        if others:
+            made.ours = others[-1].ours
+        else:
+            layer.events.data.connect(self._on_image_data)
+        self._annotations.append(made)
+        return made
+
+    def _on_time_changed(self, time: int) -> None:
+        """The viewer shows another time point: its objects, prompts and masks take the place of those before."""
+        before = self._wanted()
+        known = next((one for one in self._times_of(before.image) if one.time == time), None)
+        annotation = self._new_annotation(before.image, time) if known is None else known
+        annotation.take_objects_of(before)
+        self._annotations.remove(annotation)
+        self._annotations.append(annotation)
+        self._layers.show(annotation)
+        self._show_object()
 
     def _wanted(self) -> Annotation:
         return self._layers.wanted()
@@ -591,35 +658,43 @@ class AnnotationSession:
 
     def _on_image_data(self, event: Any) -> None:
         """The pixels of an image were replaced: prompts stay where the new ones have the same shape."""
-        annotation = next((known for known in self._annotations if known.image is event.source), None)
-        if annotation is None:
+        known = self._times_of(event.source)
+        if not known:
             return
-        volume = layers.volume_of(annotation.image) if annotation.image.ndim in (2, 3) else None
-        if volume is not None and volume.shape == annotation.volume.shape:
-            annotation.volume = volume
-            annotation.answers.clear()
+        image = known[0].image
+        is_same_grid = image.ndim in (2, 3, 4) and all(
+            one.time < layers.num_times(image) and layers.volume_of(image, one.time).shape == one.volume.shape
+            for one in known
+        )
+        if is_same_grid:
+            for one in known:
+                one.volume = layers.volume_of(image, one.time)
+                one.answers.clear()
             return
-        self._drop(annotation)
-        show_warning(f"{annotation.image.name!r} has a new shape: its prompts were removed, its labels stay")
+        self._drop(image)
+        show_warning(f"{image.name!r} has a new shape: its prompts were removed, its labels stay")
 
-    def _drop(self, annotation: Annotation) -> None:
+    def _drop(self, image: Image) -> None:
         """Forget an image; labels stay in the viewer, they are the user's work."""
-        annotation.image.events.data.disconnect(self._on_image_data)
-        self._annotations.remove(annotation)
-        if annotation is self._annotation:
+        image.events.data.disconnect(self._on_image_data)
+        ours = self._times_of(image)[0].ours
+        was_shown = self.image is image
+        self._annotations = [known for known in self._annotations if known.image is not image]
+        if was_shown:
             self.set_image(None)
-            for labels in (annotation.labels, annotation.object_layer):
+            for labels in (ours.labels, ours.object_layer):
                 if labels is not None:
                     labels.visible = True
-        prompts = (annotation.points, annotation.boxes, annotation.scribbles)
-        self._debris += [layer for layer in prompts if layer is not None]
+        self._debris += [layer for layer in (ours.points, ours.boxes, ours.scribbles) if layer is not None]
         self._tidying.start()
 
     def _on_layer_removed(self, event: Any) -> None:
-        for annotation in [known for known in self._annotations if known.image is event.value]:
-            self._drop(annotation)
+        if self._times_of(event.value):
+            self._drop(event.value)
         for annotation in self._annotations:
             annotation.forget(event.value)
+        for annotation in self._annotations:
+            annotation.ours.forget(event.value)
         self.events.changed.emit()
 
     def _on_layers_changed(self) -> None:

@@ -6,6 +6,7 @@ mask of what changed in it (`slice_key`, `mask`, `old_values`); both are read he
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,50 +14,100 @@ import numpy as np
 from napari_medicosam.core.boxes import VoxelBox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
-def before_stroke(label_map: NDArray[Any], edits: list[Any]) -> tuple[VoxelBox, NDArray[Any]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """One change of a label map (z, y, x).
+
+    Attributes:
+        index: three slices, or three index arrays.
+        mask: for slices, what changed in them; None for all.
+        old, new: labels before (of all that changed, in order) and after.
+    """
+
+    index: tuple[Any, ...]
+    mask: NDArray[np.bool_] | None
+    old: Any
+    new: Any
+
+
+def edits_of(told: list[Any], time: int = 0) -> list[Edit]:
+    """The edits of a stroke, as a `paint` event carries them; of volumes over time, those in one volume."""
+    edits = [_edit_of(one, time) for one in told]
+    return [edit for edit in edits if edit is not None]
+
+
+def before_stroke(label_map: NDArray[Any], edits: list[Edit]) -> tuple[VoxelBox, NDArray[Any]]:
     """The part of a label map (z, y, x) that a stroke changed, and what lay there before.
 
     Args:
         label_map: as it is after the stroke.
-        edits: of the stroke, in order; those of a 2D layer have two axes.
+        edits: of the stroke, in order.
     """
     box = VoxelBox()
     for edit in edits:
-        box = box.union(_bounds(_index_of(edit), label_map.shape))
+        box = box.union(_bounds(edit.index, label_map.shape))
     before = label_map[box.index].copy()
     for edit in reversed(edits):
-        index = _moved(_index_of(edit), box)
-        mask = getattr(edit, "mask", None)
-        if mask is None:
-            before[index] = edit.old_values if hasattr(edit, "old_values") else edit[1]
+        index = _moved(edit.index, box)
+        if edit.mask is None:
+            before[index] = edit.old
         else:
             part = before[index]
-            part[mask.reshape(part.shape)] = edit.old_values
+            part[edit.mask] = edit.old
             before[index] = part
     return box, before
 
 
-def is_applied(label_map: NDArray[Any], edits: list[Any]) -> bool:
+def is_applied(label_map: NDArray[Any], edits: list[Edit]) -> bool:
     """True when the last edit is in the label map already: napari tells of some before it makes them."""
+    if not edits:
+        return True
     edit = edits[-1]
-    values = label_map[_index_of(edit)]
-    mask = getattr(edit, "mask", None)
-    new = edit.new_value if hasattr(edit, "new_value") else edit[2]
-    return bool(np.all((values if mask is None else values[mask.reshape(values.shape)]) == new))
+    values = label_map[edit.index]
+    return bool(np.all((values if edit.mask is None else values[edit.mask]) == edit.new))
 
 
-def _index_of(edit: Any) -> tuple[Any, ...]:
-    """Its index in three axes."""
-    index = tuple(edit.slice_key if hasattr(edit, "slice_key") else edit[0])
-    return (slice(0, 1),) * (3 - len(index)) + index if hasattr(edit, "slice_key") else _padded(index)
+def _edit_of(told: Any, time: int) -> Edit | None:
+    if not hasattr(told, "slice_key"):
+        return _edit_of_arrays(tuple(told), time)
+    index, mask, old = tuple(told.slice_key), told.mask, np.asarray(told.old_values)
+    shape = tuple(side.stop - side.start for side in index)
+    if mask is not None:
+        mask = np.asarray(mask).reshape(shape)
+    if len(index) == 4:
+        at = time - index[0].start
+        if not 0 <= at < shape[0]:
+            return None
+        if mask is None:
+            old = old.reshape(shape)[at]
+        else:
+            skipped = int(np.count_nonzero(mask[:at]))
+            mask = mask[at]
+            old = old[skipped : skipped + int(np.count_nonzero(mask))]
+        index, shape = index[1:], shape[1:]
+    wide = (1,) * (3 - len(index)) + shape
+    whole = (slice(0, 1),) * (3 - len(index)) + index
+    if mask is None:
+        return Edit(whole, None, old.reshape(wide), told.new_value)
+    return Edit(whole, mask.reshape(wide), old, told.new_value)
 
 
-def _padded(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    arrays = np.broadcast_arrays(*[np.atleast_1d(np.asarray(at)) for at in index])
-    return (np.zeros_like(arrays[0]),) * (3 - len(arrays)) + tuple(arrays)
+def _edit_of_arrays(told: tuple[Any, Any, Any], time: int) -> Edit | None:
+    index, old, new = told
+    arrays: Sequence[NDArray[Any]] = np.broadcast_arrays(*[np.atleast_1d(np.asarray(at)) for at in index])
+    old = np.broadcast_to(np.asarray(old), arrays[0].shape)
+    new = np.broadcast_to(np.asarray(new), arrays[0].shape)
+    if len(arrays) == 4:
+        here = arrays[0] == time
+        if not here.any():
+            return None
+        arrays, old, new = [at[here] for at in arrays[1:]], old[here], new[here]
+    return Edit((np.zeros_like(arrays[0]),) * (3 - len(arrays)) + tuple(arrays), None, old, new)
 
 
 def _bounds(index: tuple[Any, ...], shape: tuple[int, ...]) -> VoxelBox:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_medicosam.errors import FileError
 from napari_medicosam.predict.propagation import Gap, PropagationSettings, propagate
 
 if TYPE_CHECKING:
@@ -107,10 +108,28 @@ class Propagation:
 
 
 def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:
-    """Write labels through the plugin's writer; an existing file is replaced. Returns the path."""
+    """Write labels through the plugin's writer; an existing file is replaced. Returns the path.
+
+    Volumes over time become a file each, NAME_t0.nii.gz and so on; none may exist, as only NAME was asked about.
+    """
     from napari_medicosam.io.writer import write_labels_layer
 
-    return write_labels_layer(str(path), labels, layer_meta)[0]
+    if labels.ndim < 4:
+        return write_labels_layer(str(path), labels, layer_meta)[0]
+    stem, dot, ending = path.name.partition(".")
+    paths = [path.with_name(f"{stem}_t{time}{dot}{ending}") for time in range(len(labels))]
+    old = [one.name for one in paths if one.exists()]
+    if old:
+        raise FileError(
+            f"volumes over time are written to a file each, but {', '.join(old)} exists: choose another name"
+        )
+    meta = dict(layer_meta)
+    for name in ("scale", "units"):
+        if name in meta and not isinstance(meta[name], str):
+            meta[name] = meta[name][-3:]
+    for one, volume in zip(paths, labels, strict=True):
+        write_labels_layer(str(one), volume, meta)
+    return f"{paths[0]} … {paths[-1].name}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,76 @@
+"""Keys. They are napari's own kind of actions, so its preferences list them (Shortcuts) and can change them.
+
+The letters are those that napari leaves free in points, shapes and labels layers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
+
+from napari_medicosam.ui.controls import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_medicosam.ui.session import AnnotationSession
+
+_PACKAGE = "napari-medicosam"
+
+ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
+    "toggle_sign": ("Q", "toggle + and − of the tool", lambda session: session.toggle_sign()),
+    "next_candidate": (
+        "W",
+        "next of the masks that one click may mean",
+        lambda session: session.next_candidate(),
+    ),
+    "propagate": ("G", "propagate the object both ways", lambda session: session.propagate()),
+    "next_doubtful": ("J", "go to the next doubtful slice", lambda session: session.go_to_doubtful()),
+    "commit": ("K", "commit the object", lambda session: session.commit()),
+    "new_object": ("N", "commit the object and begin another one", lambda session: session.new_object()),
+    "undo": ("U", "undo the last step", lambda session: session.undo()),
+    "redo": ("Shift-U", "redo what was undone last", lambda session: session.redo()),
+}
+"""Key, what it does, and how."""
+
+
+def register_keys(find_session: Callable[[Any], AnnotationSession | None]) -> None:
+    """Make the actions known to napari, once; a key that the user chose in the preferences replaces ours.
+
+    Args:
+        find_session: the session of a viewer, None for one without.
+    """
+    chosen = get_settings().shortcuts.shortcuts
+    for name, (key, text, act) in ACTIONS.items():
+        full_name = f"{_PACKAGE}:{name}"
+        if full_name in action_manager._actions:
+            continue
+        command = _command(full_name, partial(_run, find_session, act))
+        action_manager.register_action(full_name, command, f"MedicoSAM: {text}", ViewerModel)
+        for shortcut in chosen.get(full_name, [key]):
+            action_manager.bind_shortcut(full_name, shortcut)
+
+
+def _command(name: str, run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A function, as napari asks for its name."""
+
+    def command(viewer: ViewerModel) -> None:
+        run(viewer)
+
+    command.__name__ = name
+    return command
+
+
+def _run(
+    find_session: Callable[[Any], AnnotationSession | None],
+    act: Callable[[AnnotationSession], Any],
+    viewer: Any,
+) -> None:
+    session = find_session(viewer)
+    if session is not None and session.image is not None:
+        with told():
+            act(session)
