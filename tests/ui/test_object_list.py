@@ -1,6 +1,7 @@
 import numpy as np
 from qtpy.QtCore import Qt
 
+from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.segment_widget import SegmentWidget
@@ -67,15 +68,76 @@ def test_names_and_locks_are_changed_in_the_table(make_session, notices):
     widget._objects._delete.click()
     assert rows(widget._objects) == [["object 1", "–"]]
     session.undo()
-    assert rows(widget._objects) == [["liver", "100 px (open)"]]
+    assert rows(widget._objects) == [["liver", "100 px"]]
     widget.close()
 
 
 def test_the_policy_is_chosen_in_the_form(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    policy = widget._objects._policy
+    policy = widget._objects._classes._policy
     policy.setCurrentIndex(1)
     policy.activated.emit(1)
     assert session.commit_policy.overwrite
     widget.close()
+
+
+def choose(box, text):
+    index = box.findText(text)
+    assert index >= 0, [box.itemText(i) for i in range(box.count())]
+    box.setCurrentIndex(index)
+    box.activated.emit(index)
+
+
+def test_classes_from_a_file_name_and_colour_objects(make_session, tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text("id,name,color\n3,liver,#ff0000\n7,tumour,#00ff00\n")
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    shown = widget._objects._classes
+    assert not shown._class.isEnabled()
+    session.load_classes(path)
+    choose(shown._class, "liver")
+    assert session.objects[0].class_id == 3
+    session.add_box(2, (5, 5, 25, 25))
+    np.testing.assert_allclose(session.colour_of(1), (1, 0, 0, 1))
+    np.testing.assert_allclose(viewer.layers[LABELS_NAME].get_color(1), (1, 0, 0, 1))
+    session.new_object(class_id=7)
+    assert session.objects[1].name == "tumour"
+    choose(shown._policy, "only inside liver")
+    assert session.commit_policy.inside_class == 3
+    session.add_box(2, (15, 15, 35, 35))
+    assert session.commit() == 100
+    assert shown._policy.currentText() == "only inside liver"
+    choose(shown._class, "none")
+    np.testing.assert_allclose(session.colour_of(1), (1, 0, 0, 1))
+    assert not np.allclose(session.colour_of(2), (0, 1, 0, 1))
+    session.undo()
+    np.testing.assert_allclose(session.colour_of(2), (0, 1, 0, 1))
+    widget.close()
+
+
+def test_a_class_is_locked_as_a_whole(make_session):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.set_classes(LabelClasses.from_names(["lesion", "organ"]))
+    for index in (2, 4, 6):
+        session.new_object(class_id=2 if index == 4 else 1)
+        session.add_box(index, (5, 5, 15, 15))
+    shown = widget._objects._classes
+    assert shown._class.currentText() == "lesion"
+    shown._lock.click()
+    assert [record.is_locked for record in session.objects] == [True, False, True]
+    assert shown._lock.isChecked()
+    shown._lock.click()
+    assert not any(record.is_locked for record in session.objects)
+    widget.close()
+
+
+def test_a_file_that_holds_no_classes_is_a_notification(make_session, tmp_path, notices):
+    path = tmp_path / "classes.json"
+    path.write_text("{")
+    _, session = make_session()
+    session.load_classes(path)
+    assert "classes.json" in notices[-1]
+    assert not len(session.classes)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
 from qtpy import QtCore
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
 
 from napari_medicosam.errors import MedicoSamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class OpeningComboBox(QComboBox):
@@ -42,6 +43,14 @@ def button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:
     made.setToolTip(tip)
     made.setCheckable(checkable)
     return made
+
+
+def swatch(colour: Sequence[float] | None) -> QIcon:
+    """A small square of a colour (red, green, blue; 0..1); black for None."""
+    pixels = QPixmap(12, 12)
+    red, green, blue = (round(255 * float(v)) for v in (colour if colour is not None else (0, 0, 0))[:3])
+    pixels.fill(QColor(red, green, blue))
+    return QIcon(pixels)
 
 
 @contextmanager

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas
 from napari.layers import Labels, Points, Shapes
+from napari.utils.colormaps import DirectLabelColormap, label_colormap
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
 
@@ -25,6 +28,9 @@ LABELS_NAME = "MedicoSAM labels"
 
 _CLICK_COLOURS = {POSITIVE: "lime", NEGATIVE: "red"}
 _BOX_COLOURS = {POSITIVE: "yellow", NEGATIVE: "red"}
+_NUM_COLOURS = 49
+"""Of napari's own colormap of labels."""
+
 _MILLIMETRES = {
     "millimeter": 1.0, "centimeter": 10.0, "meter": 1000.0, "micrometer": 1e-3, "nanometer": 1e-6,
 }  # fmt: skip
@@ -142,6 +148,26 @@ def make_labels_layer(image: Image) -> Labels:
 def refresh(labels: Labels) -> None:
     """Show what was written; the thumbnail and the extent are left as they are."""
     labels.refresh(thumbnail=False, highlight=False, extent=False)
+
+
+def set_colours(labels: Labels, colours: Mapping[int, Sequence[float]]) -> None:
+    """Show some labels in colours (red, green, blue, alpha; 0..1) of their own, all others as napari does."""
+    is_ours = isinstance(labels.colormap, DirectLabelColormap)
+    if not colours and not is_ours:
+        return
+    napari_s = label_colormap(_NUM_COLOURS)
+    if not colours:
+        labels.colormap = napari_s
+        return
+    shown: dict[int | None, Any] = {None: np.array([0.6, 0.6, 0.6, 1.0]), 0: np.zeros(4)}
+    shown |= {label: napari_s.map(label) for label in range(1, max(_NUM_COLOURS, *colours) + _NUM_COLOURS)}
+    shown |= {label: np.array(colour) for label, colour in colours.items()}
+    if not is_ours or not _are_equal(labels.colormap.color_dict, shown):
+        labels.colormap = DirectLabelColormap(color_dict=shown)
+
+
+def _are_equal(colours: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
+    return colours.keys() == others.keys() and all(np.allclose(colours[key], others[key]) for key in others)
 
 
 def voxels(label_map: Any, time: int = 0) -> NDArray[Any]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QGridLayout,
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_medicosam.core.commit_policy import CommitPolicy
-from napari_medicosam.ui.controls import button, combo, told
+from napari_medicosam.ui.class_box import ClassBox
+from napari_medicosam.ui.controls import button, swatch, told
 
 if TYPE_CHECKING:
     from napari_medicosam.core.object_table import ObjectRecord
@@ -28,13 +25,6 @@ if TYPE_CHECKING:
 
 _NAME, _SIZE, _LOCKED = range(3)
 _HEADINGS = ("Object", "Size", "Locked")
-_POLICIES = {
-    "keep others": (CommitPolicy(), "An object takes no voxel of another one"),
-    "overwrite unlocked": (
-        CommitPolicy(overwrite=True),
-        "An object takes voxels of others that are not locked",
-    ),
-}
 _SHOWN_ROWS = 4
 
 
@@ -71,19 +61,15 @@ class ObjectList(QWidget):
         self._new = button("New", "Commit this object and begin another one")
         self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
         self._delete = button("Delete", "Remove this object with its prompts and mask")
-        self._policy = combo("Where objects meet")
-        for text, (_, tip) in _POLICIES.items():
-            self._policy.addItem(text)
-            self._policy.setItemData(self._policy.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._classes = ClassBox(session=self._session)
         buttons = QGridLayout()
         for column, one in enumerate((self._new, self._commit, self._delete)):
             buttons.addWidget(one, 0, column)
-        buttons.addWidget(QLabel("Where they meet"), 1, 0)
-        buttons.addWidget(self._policy, 1, 1, 1, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._table)
         layout.addLayout(buttons)
+        layout.addWidget(self._classes)
 
     def _connect(self) -> None:
         self._table.currentCellChanged.connect(self._on_row_chosen)
@@ -91,7 +77,6 @@ class ObjectList(QWidget):
         self._new.clicked.connect(self._on_new_clicked)
         self._commit.clicked.connect(self._on_commit_clicked)
         self._delete.clicked.connect(self._on_delete_clicked)
-        self._policy.activated.connect(self._on_policy_activated)
 
     def refresh(self) -> None:
         """Follow the session."""
@@ -114,12 +99,14 @@ class ObjectList(QWidget):
         self._new.setEnabled(has_prompts or (record is not None and record.is_committed))
         self._commit.setEnabled(has_prompts and record is not None and not record.is_committed)
         self._delete.setEnabled(record is not None and (has_prompts or len(objects) > 1))
-        self._policy.setEnabled(record is not None)
+        self._classes.refresh()
 
     def _fill(self, row: int, record: ObjectRecord) -> None:
         name = QTableWidgetItem(record.name)
         name.setData(Qt.ItemDataRole.UserRole, record.object_id)
-        name.setIcon(_swatch(self._session.colour_of(record.object_id)))
+        class_name = self._session.class_name(record.class_id)
+        name.setToolTip(f"Class: {class_name}" if class_name else "No class")
+        name.setIcon(swatch(self._session.colour_of(record.object_id)))
         size = QTableWidgetItem(self._size(record))
         size.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         size.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
@@ -178,17 +165,3 @@ class ObjectList(QWidget):
     def _on_delete_clicked(self) -> None:
         with told():
             self._session.delete_object()
-
-    def _on_policy_activated(self) -> None:
-        with told():
-            self._session.commit_policy = _POLICIES[self._policy.currentText()][0]
-
-
-def _swatch(colour: tuple[float, ...] | None) -> QIcon:
-    """A small square of a colour (red, green, blue; 0..1)."""
-    pixels = QPixmap(12, 12)
-    red, green, blue = (
-        round(255 * float(v)) for v in np.array(colour if colour is not None else (0, 0, 0))[:3]
-    )
-    pixels.fill(QColor(red, green, blue))
-    return QIcon(pixels)

@@ -52,12 +52,14 @@ class PromptLayers:
         prompts_changed(VolumePrompts): a user moved, added or removed prompts; as read, not cleaned.
         painted(layer, edits): a stroke of the brush in one of our label maps.
         time_changed(time): the viewer shows another time point of the image.
+        layers_made(): some that were missing.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
     prompts_changed = Signal(object)
     painted = Signal(object, object)
     time_changed = Signal(int)
+    layers_made = Signal()
     tool_changed = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
@@ -110,6 +112,7 @@ class PromptLayers:
                 self._listen(layer)
         self._on_dims_order()
         self.write(annotation.current)
+        self.layers_made.emit()
 
     def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""

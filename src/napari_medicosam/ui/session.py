@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.core.review import next_doubtful
 from napari_medicosam.core.volume_prompts import (
@@ -36,7 +37,7 @@ from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, i
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
-from napari_medicosam.ui.tasks import Worker, save_labels
+from napari_medicosam.ui.tasks import Worker, read_classes, save_labels
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from napari_medicosam.core.review import SliceReview
     from napari_medicosam.core.volume_prompts import Path as Vertices
     from napari_medicosam.core.volume_prompts import Prompt
+    from napari_medicosam.io.label_class_files import LabelClassFile
     from napari_medicosam.ui.layers import Tool
 
 Direction = Literal["both", "up", "down"]
@@ -82,6 +84,7 @@ class AnnotationSession:
         self._pipeline = Pipeline(self._runner, self._worker, self._layers, self._settings)
         self.events = self._pipeline.events
         self._annotations: list[Annotation] = []
+        self.classes = LabelClasses()
         self._is_closed = False
         self._debris: list[Any] = []
         self._tidying = QTimer()
@@ -89,6 +92,7 @@ class AnnotationSession:
         self._tidying.timeout.connect(self._tidy)
         self._layers.prompts_changed.connect(self._on_prompts_changed)
         self._layers.time_changed.connect(self._on_time_changed)
+        self._layers.layers_made.connect(self._show_colours)
         self._layers.painted.connect(self._pipeline.painted)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -275,15 +279,41 @@ class AnnotationSession:
         self._wanted().policy = policy
         self.events.changed.emit()
 
+    def set_classes(self, classes: LabelClasses) -> None:
+        """Know these classes, of any image: their names for new objects, their colours for all of them."""
+        self.classes = classes
+        self._show_colours()
+        self.events.changed.emit()
+
+    def load_classes(self, path: str | Path) -> None:
+        """Read classes from a file (docs/label_classes.md), on the worker; `events.changed` says when."""
+        task = partial(read_classes, Path(path))
+        self._runner.submit(lambda report: task(), self._on_classes_read, key="classes")
+
+    def class_name(self, class_id: int | None) -> str:
+        """Name of a class; "" for None, and for one that is not known."""
+        return self.classes.by_id(class_id).name if class_id is not None and class_id in self.classes else ""
+
+    def lock_class(self, class_id: int, is_locked: bool = True) -> None:
+        """Lock all objects of a class, or unlock them. Later objects of the class are not.
+
+        Raises:
+            InputError: when one of them is being edited and cannot be committed.
+        """
+        for record in self.objects:
+            if record.class_id == class_id and record.is_locked != is_locked:
+                self.change_object(record.object_id, is_locked=is_locked)
+
     def new_object(self, name: str | None = None, class_id: int | None = None) -> int:
         """Begin another object and return its id; the current one is committed first.
 
-        A current object that is still empty is taken for it.
+        A current object that is still empty is taken for it. Without a name it has that of its class.
 
         Raises:
             InputError: when the current object cannot be committed (`commit`).
         """
         annotation = self._wanted()
+        name = name or self.class_name(class_id) or None
         self._pipeline.switch("new object", lambda known, _: known.add_record(name, class_id))
         self._show_object()
         return annotation.object_id
@@ -365,6 +395,7 @@ class AnnotationSession:
                 other.keep_table(step)
                 other.table = other.table.with_record(replace(other.table.find(object_id), **fields))
         if annotation.object_layer is not None:
+            self._show_colours()
             self._layers.refresh()
         self.events.changed.emit()
 
@@ -641,12 +672,32 @@ class AnnotationSession:
         if self._annotation is not None:
             self._layers.write(self._annotation.current)
 
+    def _on_classes_read(self, read: LabelClassFile) -> None:
+        for skipped in read.skipped:
+            show_info(skipped)
+        self.set_classes(read.classes)
+
+    def _show_colours(self) -> None:
+        """Objects of a class are shown in its colour."""
+        annotation = self._annotation
+        if annotation is None or annotation.object_layer is None:
+            return
+        colours: dict[int, tuple[float, ...]] = {
+            record.object_id: self.classes.by_id(record.class_id).colour_rgba
+            for record in self.objects
+            if record.class_id is not None and record.class_id in self.classes
+        }
+        for layer in (annotation.object_layer, annotation.labels):
+            if layer is not None:
+                layers.set_colours(layer, colours)
+
     def _show_object(self) -> None:
         """After the current object or its prompts were replaced."""
         annotation = self._wanted()
         self._layers.write(annotation.current)
         if annotation.object_layer is not None:
             annotation.object_layer.selected_label = annotation.object_id
+            self._show_colours()
             self._layers.refresh()
         self.events.changed.emit()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.geometry import SlicePlane, SliceStack
     from napari_medicosam.core.results import SegmentRequest, SegmentResult
+    from napari_medicosam.io.label_class_files import LabelClassFile
     from napari_medicosam.ui.engine import Service, ServiceSettings, ServiceSource
     from napari_medicosam.ui.runner import Report
 
@@ -105,6 +106,13 @@ class Propagation:
             for index in range(first if below is None else below + 1, last if above is None else above)
         }
         return set(range(first, last)) - kept
+
+
+def read_classes(path: Path) -> LabelClassFile:
+    """Label classes of a file."""
+    from napari_medicosam.io.label_class_files import read_label_classes
+
+    return read_label_classes(path)
 
 
 def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:
