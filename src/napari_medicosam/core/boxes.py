@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.core.bounds import mask_bounds
 from napari_medicosam.core.results import Region
 
 if TYPE_CHECKING:
@@ -69,15 +70,11 @@ class VoxelBox:
 
 def bounds_of(mask: NDArray[np.bool_]) -> VoxelBox:
     """Tight bounds of a mask (z, y, x)."""
-    bounds = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        at = np.flatnonzero(mask.any(axis=others))
-        if at.size == 0:
-            return VoxelBox()
-        bounds.append((int(at[0]), int(at[-1]) + 1))
-    (z0, z1), (y0, y1), (x0, x1) = bounds
-    return VoxelBox((z0, y0, x0), (z1, y1, x1))
+    bounds = mask_bounds(mask)
+    if bounds is None:
+        return VoxelBox()
+    z, y, x = bounds
+    return VoxelBox((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
