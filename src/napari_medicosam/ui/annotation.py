@@ -6,6 +6,7 @@ committed objects lie in `labels`. No voxel of an object is in both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +186,10 @@ class Annotation:
         """Write the mask of a slice and keep what the model thinks of it."""
         self.write(result.plane, result.mask, step)
         area = int(np.count_nonzero(self.mask(result.plane)))
-        self.scores[result.object_id, result.plane] = (result.iou_prediction, area)
+        key = (result.object_id, result.plane)
+        self.scores.pop(key, None)
+        if not math.isnan(result.iou_prediction):  # shapes have no opinion of themselves
+            self.scores[key] = (result.iou_prediction, area)
 
     def review(self, axis: int) -> tuple[SliceReview, ...]:
         """What is known about each slice of the current object along an axis."""
@@ -249,6 +253,15 @@ class Annotation:
             step,
         )
         return True
+
+    def replace_edited(self, packed: PackedMask, step: Step) -> None:
+        """Put another mask in the place of the whole one that is being edited; other objects are left alone."""
+        self._keep_edited(step)
+        self.put_edited(packed, self.object_id)
+        if self.object_layer is not None and self.labels is not None and not packed.box.is_empty:
+            taken = self.voxels(self.labels)[packed.box.index]
+            part = self.voxels(self.object_layer)[packed.box.index]
+            part[~self.policy.writable(taken, self.table, self.object_id)] = 0
 
     def mask_hint(self, plane: SlicePlane) -> MaskHint:
         """What the current object already is on the slice: low-res logits of its last answer; or, where it

@@ -195,6 +195,16 @@ def voxel_volume_mm3(image: Image) -> float | None:
     return volume * float(np.prod([_MILLIMETRES[unit] for unit in units]))
 
 
+def spacing_zyx(image: Image) -> tuple[float, float, float]:
+    """Distance between voxel centres in mm along the last three axes; a unit that is no length counts as mm."""
+    units = [_MILLIMETRES.get(str(unit), 1.0) for unit in image.units][-3:]
+    linear = np.asarray(image.data_to_world(np.zeros(image.ndim)))
+    steps = [np.asarray(image.data_to_world(row)) - linear for row in np.eye(image.ndim)[-3:]]
+    sizes = [float(np.linalg.norm(step)) * unit for step, unit in zip(steps, units, strict=True)]
+    z, y, x = (1.0,) * (3 - len(sizes)) + tuple(sizes)
+    return z, y, x
+
+
 def _point_size(image: Image) -> float:
     return max(2.0, round(0.02 * float(max(volume_of(image).shape[1:3])), 1))
 

@@ -18,18 +18,20 @@ from psygnal import Signal, SignalGroup
 from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
-from napari_medicosam.predict.propagation import gaps_of
+from napari_medicosam.predict.propagation import PropagationSettings, gaps_of
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation, MaskHint
-from napari_medicosam.ui.tasks import Propagation
+from napari_medicosam.ui.tasks import Propagation, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.boxes import PackedMask
     from napari_medicosam.core.history import Step
+    from napari_medicosam.core.post_processing import CleanUp
     from napari_medicosam.core.volume_prompts import VolumePrompts
-    from napari_medicosam.predict.propagation import PropagationSettings
     from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.prompt_layers import PromptLayers
     from napari_medicosam.ui.runner import Runner
@@ -84,7 +86,9 @@ class Pipeline:
         self._settings = settings
         self._generation = 0
         self._open: dict[Key, tuple[int, Step]] = {}
-        self._queued_propagation: tuple[Annotation, int, PropagationSettings, tuple[int, int]] | None = None
+        self._queued_propagation: (
+            tuple[Annotation, int, PropagationSettings | None, tuple[int, int]] | None
+        ) = None
         self._propagation: Step | None = None
         runner.progressed.connect(self.events.progress.emit)
         runner.busy_changed.connect(self.events.busy_changed.emit)
@@ -267,14 +271,50 @@ class Pipeline:
             annotation.history.discard(step)
             raise
 
-    def propagate(self, axis: int, settings: PropagationSettings, z_range: tuple[int, int]) -> None:
-        """Propagate the current object along an axis as soon as no answer is missing."""
+    def propagate(self, axis: int, settings: PropagationSettings | None, z_range: tuple[int, int]) -> None:
+        """Propagate the current object along an axis as soon as no answer is missing; without settings, from shapes."""
         self.stop_propagation()
         annotation = self._wanted()
         if annotation.table.record.is_committed:
             self._reopen(annotation.begin("reopen"))
         self._queued_propagation = (annotation, axis, settings, z_range)
         self._begin_propagation()
+
+    def clean_up(self, settings: CleanUp) -> None:
+        """Clean the mask of the current object, on the worker.
+
+        Raises:
+            InputError: without a mask, for a locked object, or an image whose layer has no spacing.
+        """
+        annotation = self._wanted()
+        self.stop_propagation()
+        if annotation.table.record.is_committed:
+            self._reopen(annotation.begin("reopen"))
+        annotation.look_everywhere()
+        packed, object_id = annotation.packed(), annotation.object_id
+        if packed.box.is_empty:
+            raise InputError("nothing to clean up: segment the object first")
+        spacing = layers.spacing_zyx(annotation.image)
+        self._runner.submit(
+            lambda report: cleaned(packed, annotation.shape_zyx, spacing, settings),
+            partial(self._on_cleaned, annotation, object_id, packed),
+            key="clean up",
+        )
+
+    def _on_cleaned(
+        self, annotation: Annotation, object_id: int, before: PackedMask, after: PackedMask
+    ) -> None:
+        now = annotation.packed()
+        if (
+            not annotation.is_edited(object_id)
+            or now.box != before.box
+            or not np.array_equal(now.bits, before.bits)
+        ):
+            show_warning("The object was changed while it was being cleaned up: it is left as it is")
+            return
+        annotation.replace_edited(after, annotation.begin("clean up"))
+        self._layers.refresh()
+        self.events.changed.emit()
 
     def cancel(self) -> None:
         """Stop whatever runs or waits; nothing of it is written any more."""
@@ -334,16 +374,19 @@ class Pipeline:
         if not run.filled_from:
             show_info("Nothing to propagate again: no prompted or painted slice has changed since")
             return
-        self._propagation = step = self._annotation.begin("propagate")
+        self._propagation = step = self._annotation.begin("interpolate" if run.from_shapes else "propagate")
+        work = (
+            self._worker.interpolate if run.from_shapes else partial(self._worker.propagate, self._settings())
+        )
         self._runner.stream(
-            partial(self._worker.propagate, self._settings(), run),
+            partial(work, run),
             partial(self._on_propagated, self._annotation, step, run),
             partial(self._on_propagation_end, self._annotation, step),
         )
         self.events.changed.emit()
 
     def _propagation_run(
-        self, axis: int, settings: PropagationSettings, bounds: tuple[int, int]
+        self, axis: int, settings: PropagationSettings | None, bounds: tuple[int, int]
     ) -> Propagation:
         """What to propagate from, and which gaps are as they should be already.
 
@@ -372,17 +415,19 @@ class Pipeline:
         wanted = {
             (below, above): (masks.get(below, -1), masks.get(above, -1), *how)
             for below, above in gaps_of(anchors.keys(), stops)
+            if settings is not None or (below in anchors and above in anchors)
         }
         known = annotation.table.filled_of(object_id)
         skip = {gap for gap, filled_from in wanted.items() if known.get((axis, *gap)) == filled_from}
         return Propagation(
             SliceStack(annotation.volume, axis),
             tuple(anchors.values()),
-            settings,
+            settings or PropagationSettings(),
             frozenset(stops),
             bounds,
             frozenset(skip),
             {gap: filled_from for gap, filled_from in wanted.items() if gap not in skip},
+            from_shapes=settings is None,
         )
 
     def _on_propagated(
@@ -411,6 +456,11 @@ class Pipeline:
             ):
                 annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
                 self._show(plane, step.object_id)
+        self._say_filled(annotation, step, run)
+
+    @staticmethod
+    def _say_filled(annotation: Annotation, step: Step, run: Propagation) -> None:
+        axis = run.stack.axis
         filled = dict(annotation.table.filled_of(step.object_id))
         filled |= {(axis, *gap): filled_from for gap, filled_from in run.filled_from.items()}
         annotation.table = annotation.table.with_filled(step.object_id, filled)

@@ -24,6 +24,7 @@ from napari_medicosam.ui.controls import button, combo, told
 from napari_medicosam.ui.model_choices import WINDOW_HELP, ZOOM_HELP, model_choices, next_step
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
+from napari_medicosam.ui.refine_menu import RefineButton
 from napari_medicosam.ui.review_strip import ReviewStrip
 
 if TYPE_CHECKING:
@@ -85,12 +86,14 @@ class SegmentWidget(QWidget):
         self._undo = button("Undo", "Take back the last step: prompt, stroke, propagation, commit …")
         self._redo = button("Redo", "Do again what was taken back last")
         self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
+        self._refine = RefineButton(session=self._session)
         buttons = QGridLayout()
         for number, tool in enumerate(self._tools.values()):
             buttons.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
         for column, other in enumerate((self._undo, self._redo), start=1):
             buttons.addWidget(other, 2, column)
-        buttons.addWidget(self._clear, 3, 0)
+        for column, other in enumerate((self._clear, self._refine)):
+            buttons.addWidget(other, 3, column)
         self._objects = ObjectList(session=self._session)
         self._review = ReviewStrip(session=self._session)
         self._propagation = PropagationBox(session=self._session)
@@ -167,7 +170,7 @@ class SegmentWidget(QWidget):
         self._status.setText(message)
 
     def _on_saved(self, path: str) -> None:
-        show_info(f"Labels saved: {path}")
+        show_info(f"Saved: {path}")
 
     def _refresh_images(self) -> None:
         """The combo follows the layer list; the first image that can be segmented is taken by itself."""
@@ -208,6 +211,7 @@ class SegmentWidget(QWidget):
         self._undo.setEnabled(session.can_undo)
         self._redo.setEnabled(session.can_redo)
         self._objects.refresh()
+        self._refine.refresh()
         self._save.setEnabled(session.has_labels)
         self._propagation.refresh()
         self._zoom.setCurrentText(session.zoom.policy)

@@ -18,6 +18,7 @@ from qtpy.QtCore import QTimer
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.post_processing import CleanUp
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.core.review import next_doubtful
 from napari_medicosam.core.volume_prompts import (
@@ -37,13 +38,13 @@ from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, i
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
-from napari_medicosam.ui.tasks import Worker, read_classes, save_labels
+from napari_medicosam.ui.tasks import Worker, read_classes, save_labels, save_measurements
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_medicosam.core.commit_policy import CommitPolicy
     from napari_medicosam.core.history import Step
@@ -563,6 +564,24 @@ class AnnotationSession:
         )
         self._pipeline.propagate(axis, wanted, bounds)
 
+    def interpolate(self) -> None:
+        """Fill the slices between those that were prompted or painted from their shapes alone, without the model.
+
+        Raises:
+            InputError: without a mask on one of the user's slices, or for a locked object.
+        """
+        self._pipeline.propagate(
+            self._layers.axis(), None, (0, self._wanted().shape_zyx[self._layers.axis()])
+        )
+
+    def clean_up(self, **settings: Any) -> None:
+        """Clean the mask of the current object: settings of `core.post_processing.CleanUp`. A step to undo.
+
+        Raises:
+            InputError: without a mask, for settings that make no sense, or a locked object.
+        """
+        self._pipeline.clean_up(CleanUp(**settings))
+
     def cancel(self) -> None:
         """Stop whatever runs. Slices that are done stay."""
         self._pipeline.cancel()
@@ -588,12 +607,38 @@ class AnnotationSession:
         labels = annotation.labels
         if labels is None:
             raise InputError("nothing to save: segment an object first")
-        label_map = np.array(labels.data)
-        for known in self._times_of(annotation.image):
-            known.put_into(layers.voxels(label_map, known.time))
+        label_map = self._merged()
         _, meta, _ = labels.as_layer_data_tuple()
         task = partial(save_labels, Path(path), label_map, meta)
         self._runner.submit(lambda report: task(), self.events.saved.emit, key="save")
+
+    def save_measurements(self, path: str | Path) -> None:
+        """Write volume, diameters and intensities of all objects (of the shown time point) as CSV; replaces a file.
+
+        `events.saved` says when.
+
+        Raises:
+            InputError: when nothing was segmented yet.
+        """
+        annotation = self._wanted()
+        label_map = layers.voxels(self._merged(), annotation.time)
+        image = annotation.volume if annotation.volume.ndim == 3 else None
+        records = annotation.table.records.values()
+        names = {record.object_id: record.name for record in records}
+        classes = {record.object_id: self.class_name(record.class_id) for record in records}
+        spacing = layers.spacing_zyx(annotation.image)
+        task = partial(save_measurements, Path(path), label_map, image, spacing, (names, classes))
+        self._runner.submit(lambda report: task(), self.events.saved.emit, key="measure")
+
+    def _merged(self) -> NDArray[Any]:
+        """A copy of the label map of the layer, with the objects that are being edited."""
+        annotation = self._wanted()
+        if annotation.labels is None:
+            raise InputError("nothing to save: segment an object first")
+        label_map = np.array(annotation.labels.data)
+        for known in self._times_of(annotation.image):
+            known.put_into(layers.voxels(label_map, known.time))
+        return label_map
 
     @property
     def _annotation(self) -> Annotation | None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.interpolation import interpolate_slices
+from napari_medicosam.core.measurements import measure_label_map, measurements_table
+from napari_medicosam.core.post_processing import CleanUp, clean_up
+from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import FileError
+from napari_medicosam.io.measurements_csv import write_measurements_csv
 from napari_medicosam.predict.propagation import Gap, PropagationSettings, propagate
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane, SliceStack
-    from napari_medicosam.core.results import SegmentRequest, SegmentResult
+    from napari_medicosam.core.results import SegmentRequest
     from napari_medicosam.io.label_class_files import LabelClassFile
     from napari_medicosam.ui.engine import Service, ServiceSettings, ServiceSource
     from napari_medicosam.ui.runner import Report
@@ -71,6 +80,22 @@ class Worker:
             yield result
         yield None
 
+    @staticmethod
+    def interpolate(run: Propagation, report: Report) -> Iterator[SegmentResult | None]:
+        """Results between annotated slices from their shapes alone; None when it has come to its end."""
+        masks = {anchor.plane.index: anchor.mask for anchor in run.anchors}
+        side = np.zeros((1, 1), dtype=np.float32)  # no model, no logits
+        done, total = 0, len(run.indices)
+        for below, above in run.filled_from:
+            if below is None or above is None or below not in masks or above not in masks:
+                continue
+            for index, mask in interpolate_slices({below: masks[below], above: masks[above]}):
+                done += 1
+                report(done, total, f"Slice {index} done")
+                plane, object_id = run.stack.plane(index), run.anchors[0].object_id
+                yield SegmentResult(plane, mask, Region.of_mask(mask), math.nan, side, object_id)
+        yield None
+
     def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:
         if service.is_embedded(plane, image_slice):
             return
@@ -85,7 +110,8 @@ class Worker:
 class Propagation:
     """What a propagation starts from: see `predict.propagation.propagate`. `z_range` is half-open.
 
-    `filled_from` says for each gap that is to be filled what it will be filled from.
+    `filled_from` says for each gap that is to be filled what it will be filled from; `from_shapes`, that it is to be
+    filled from the shapes beside it, without a model.
     """
 
     stack: SliceStack
@@ -95,17 +121,25 @@ class Propagation:
     z_range: tuple[int, int]
     skip: frozenset[Gap]
     filled_from: Mapping[Gap, Hashable]
+    from_shapes: bool = False
 
     @property
     def indices(self) -> set[int]:
-        """Numbers of the slices that are not what they were before: all in the range but those of skipped gaps."""
+        """Numbers of the slices that will not be what they were before.
+
+        A model follows the object through the whole range but skipped gaps; shapes fill gaps and nothing beyond.
+        """
+        if self.from_shapes:
+            return self._inside(self.filled_from)
+        return set(range(*self.z_range)) - self._inside(self.skip)
+
+    def _inside(self, gaps: Iterable[Gap]) -> set[int]:
         first, last = self.z_range
-        kept = {
+        return {
             index
-            for below, above in self.skip
+            for below, above in gaps
             for index in range(first if below is None else below + 1, last if above is None else above)
         }
-        return set(range(first, last)) - kept
 
 
 def read_classes(path: Path) -> LabelClassFile:
@@ -113,6 +147,39 @@ def read_classes(path: Path) -> LabelClassFile:
     from napari_medicosam.io.label_class_files import read_label_classes
 
     return read_label_classes(path)
+
+
+def cleaned(
+    packed: PackedMask,
+    shape_zyx: tuple[int, int, int],
+    spacing_zyx: tuple[float, float, float],
+    settings: CleanUp,
+) -> PackedMask:
+    """A mask in a volume of this shape after `core.post_processing.clean_up`."""
+    mask = np.zeros(shape_zyx, dtype=bool)
+    mask[packed.box.index] = packed.mask
+    return PackedMask.of(clean_up(mask, spacing_zyx, settings), VoxelBox((0, 0, 0), shape_zyx))
+
+
+def save_measurements(
+    path: Path,
+    label_map: NDArray[Any],
+    image: NDArray[Any] | None,
+    spacing_zyx: tuple[float, float, float],
+    names: tuple[dict[int, str], dict[int, str]],
+) -> str:
+    """Measure all objects of a label map and write a table; an existing file is replaced. Returns the path.
+
+    Args:
+        path: of a CSV file.
+        label_map: (z, y, x).
+        image: the same shape, or None for colour.
+        spacing_zyx: in mm.
+        names: of objects, and of their classes, by object id.
+    """
+    found = measure_label_map(label_map, spacing_zyx, image)
+    write_measurements_csv(path, measurements_table(found, *names), overwrite=True)
+    return str(path)
 
 
 def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:

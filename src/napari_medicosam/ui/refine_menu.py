@@ -1,0 +1,106 @@
+"""The button whose menu cleans the current object's mask, interpolates it, and measures all objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QPushButton, QWidget
+
+from napari_medicosam.ui.controls import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_medicosam.ui.session import AnnotationSession
+
+_TABLE = "Table (*.csv)"
+
+
+class RefineButton(QPushButton):
+    """A button with a menu; every entry is one step to undo, or writes a file.
+
+    Args:
+        session: its current object is refined.
+    """
+
+    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+        super().__init__("Refine", parent)
+        self._session = session
+        self.setToolTip("Clean up the object, fill it between slices, measure all objects")
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self._between = self._add(
+            menu,
+            "Interpolate between slices",
+            "Fill the slices between those you prompted or painted from their shapes, without the model",
+            session.interpolate,
+        )
+        menu.addSeparator()
+        for text, tip, act in (
+            (
+                "Keep the largest piece",
+                "Remove all pieces but the largest",
+                lambda: session.clean_up(largest_component=True),
+            ),
+            (
+                "Fill holes",
+                "Fill what is enclosed within its slice",
+                lambda: session.clean_up(fill_holes="slices"),
+            ),
+            (
+                "Fill cavities",
+                "Fill what is enclosed on all sides",
+                lambda: session.clean_up(fill_holes="volume"),
+            ),
+            (
+                "Smooth …",
+                "Smooth the surface; parts thinner than about twice the amount are lost",
+                self._smooth,
+            ),
+            ("Remove small pieces …", "Remove pieces below a volume", self._remove_small),
+        ):
+            self._add(menu, text, tip, act)
+        menu.addSeparator()
+        self._add(
+            menu,
+            "Save measurements …",
+            "Volume, diameters and intensities of all objects, as CSV",
+            self._measure,
+        )
+        self.setMenu(menu)
+
+    def refresh(self) -> None:
+        """Follow the session."""
+        session = self._session
+        current = [known for known in session.objects if known.object_id == session.object_id]
+        self.setEnabled(any(known.is_committed for known in current) or session.num_open_voxels > 0)
+        self._between.setEnabled(session.is_3d)
+
+    @staticmethod
+    def _add(menu: QMenu, text: str, tip: str, act: Callable[[], Any]) -> Any:
+        def run() -> None:
+            with told():
+                act()
+
+        action: Any = menu.addAction(text)
+        action.setToolTip(tip)
+        action.triggered.connect(run)
+        return action
+
+    def _smooth(self) -> None:
+        amount, is_wanted = QInputDialog.getDouble(self, "Smooth", "Amount in mm", 1.0, 0.0, 100.0, 2)
+        if is_wanted:
+            self._session.clean_up(smooth_mm=amount)
+
+    def _remove_small(self) -> None:
+        size, is_wanted = QInputDialog.getDouble(
+            self, "Remove small pieces", "Below, in mm³", 10.0, 0.0, 1e9, 1
+        )
+        if is_wanted:
+            self._session.clean_up(min_size_mm3=size)
+
+    def _measure(self) -> None:
+        # The dialog asks before an existing file is replaced.
+        path, _ = QFileDialog.getSaveFileName(self, "Save measurements", "measurements.csv", _TABLE)
+        if path:
+            self._session.save_measurements(path)

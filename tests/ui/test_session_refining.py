@@ -1,0 +1,121 @@
+"""Clean-up, interpolation and measurements of objects."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from napari_medicosam.errors import InputError
+from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.segment_widget import SegmentWidget
+
+
+def test_slices_between_are_filled_from_shapes_without_the_model(make_session, service):
+    viewer, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    session.add_box(6, (15, 15, 25, 25))
+    service.requests.clear()
+    session.interpolate()
+    assert not service.requests
+    edited = viewer.layers[OBJECT_NAME].data
+    assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == [2, 3, 4, 5, 6]
+    middle = np.argwhere(edited[4])
+    np.testing.assert_allclose(middle.mean(axis=0), (14.5, 14.5), atol=1)
+    assert session.review[2].iou_prediction is None
+    session.undo()
+    assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == [2, 6]
+    session.redo()
+    session.propagate()
+    assert [request.plane.index for request in service.requests][:3] == [3, 5, 4]
+
+
+def test_interpolating_leaves_what_was_propagated_beyond(make_session):
+    viewer, session = make_session()
+    session.add_box(4, (5, 5, 25, 25))
+    session.add_box(6, (5, 5, 25, 25))
+    session.propagate(mode="box", box_extension=0.0)
+    session.interpolate()
+    assert np.flatnonzero(viewer.layers[OBJECT_NAME].data.any(axis=(1, 2))).tolist() == list(range(12))
+
+
+def test_clean_up_is_one_step_and_knows_the_spacing(make_session):
+    viewer, session = make_session(scale=(5, 1, 1), units="mm")
+    edited = viewer.layers
+    session.add_box(2, (5, 5, 15, 15))
+    edited = viewer.layers[OBJECT_NAME].data
+    edited[2, 9, 9] = 0
+    edited[2, 30:32, 30:32] = 1  # 20 mm3
+    before = edited.copy()
+    session.clean_up(fill_holes="slices")
+    assert edited[2, 9, 9] == 1
+    session.clean_up(min_size_mm3=19)
+    assert edited[2, 30, 30] == 1
+    session.clean_up(min_size_mm3=21)
+    assert not edited[2, 30:, 30:].any()
+    for _ in range(3):
+        session.undo()
+    np.testing.assert_array_equal(edited, before)
+    with pytest.raises(InputError, match="no, slices or volume"):
+        session.clean_up(fill_holes="all")
+
+
+def test_clean_up_opens_a_committed_object_and_leaves_others_alone(make_session):
+    viewer, session = make_session()
+    session.add_box(2, (10, 10, 12, 12))
+    session.new_object()
+    session.add_box(2, (5, 5, 20, 20))
+    session.commit()
+    session.clean_up(fill_holes="slices")
+    assert (viewer.layers[LABELS_NAME].data[2, 10:12, 10:12] == 1).all()
+    assert not viewer.layers[OBJECT_NAME].data[2, 10:12, 10:12].any()
+    assert viewer.layers[OBJECT_NAME].data[2, 6, 6] == 2
+    session.new_object()
+    with pytest.raises(InputError, match="nothing to clean up"):
+        session.clean_up(largest_component=True)
+
+
+def test_a_mask_that_changes_meanwhile_is_left_as_it_is(make_session, service, notices):
+    viewer, session = make_session(synchronous=False)
+    session.add_box(2, (5, 5, 15, 15))
+    assert session.wait(60)
+    service.hold()
+    session.add_box(3, (5, 5, 15, 15))  # keeps the worker busy
+    session.clean_up(largest_component=True)
+    viewer.layers[OBJECT_NAME].data[2, 9, 9] = 0
+    service.gate.set()
+    assert session.wait(60)
+    assert viewer.layers[OBJECT_NAME].data[2, 9, 9] == 0
+    assert any("left as it is" in said for said in notices)
+
+
+def test_measurements_are_written(make_session, tmp_path):
+    _, session = make_session(np.full((12, 40, 50), 7, np.uint8), scale=(5, 2, 2), units="mm")
+    session.change_object(1, name="liver")
+    session.add_box(2, (5, 5, 15, 15))
+    session.new_object("lesion")
+    session.add_box(4, (5, 5, 15, 25))
+    saved = []
+    session.events.saved.connect(saved.append)
+    session.save_measurements(tmp_path / "sizes.csv")
+    assert saved == [str(tmp_path / "sizes.csv")]
+    rows = list(csv.DictReader((tmp_path / "sizes.csv").open(newline="", encoding="utf-8")))
+    assert [(row["name"], float(row["volume_ml"])) for row in rows] == [("liver", 2.0), ("lesion", 4.0)]
+    assert {float(row["mean_intensity"]) for row in rows} == {7.0}
+
+
+def test_the_menu_does_what_it_says(make_session):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    assert not widget._refine.isEnabled()
+    session.add_box(2, (5, 5, 15, 15))
+    session.add_box(4, (5, 5, 15, 15))
+    assert widget._refine.isEnabled()
+    entries = {action.text(): action for action in widget._refine.menu().actions() if action.text()}
+    assert all(action.toolTip() != text for text, action in entries.items())
+    entries["Interpolate between slices"].trigger()
+    edited = viewer.layers[OBJECT_NAME].data
+    assert edited[3].any()
+    edited[9, 1, 1] = 1
+    entries["Keep the largest piece"].trigger()
+    assert not edited[9].any()
+    widget.close()
