@@ -60,15 +60,33 @@ def test_names_and_locks_are_changed_in_the_table(make_session, notices):
     assert session.objects[0].name == "liver"
     assert rows(widget._objects)[0][0] == "liver"
     assert "name" in notices[-1]
-    table.item(0, 2).setCheckState(Qt.CheckState.Checked)
+    table.item(0, 3).setCheckState(Qt.CheckState.Checked)
     assert session.objects[0].is_locked
     widget._objects._delete.click()
     assert "locked" in notices[-1]
-    table.item(0, 2).setCheckState(Qt.CheckState.Unchecked)
+    table.item(0, 3).setCheckState(Qt.CheckState.Unchecked)
     widget._objects._delete.click()
     assert rows(widget._objects) == [["object 1", "–"]]
     session.undo()
     assert rows(widget._objects) == [["liver", "100 px"]]
+    widget.close()
+
+
+def test_an_object_is_hidden_and_shown(make_session):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.add_box(2, (5, 5, 15, 15))
+    session.new_object()
+    session.add_box(2, (20, 20, 30, 30))
+    labels = viewer.layers[LABELS_NAME]
+    before = labels.get_color(1)
+    tick = widget._objects._table.item(0, 2)
+    tick.setCheckState(Qt.CheckState.Unchecked)
+    assert labels.get_color(1)[3] == 0
+    assert viewer.layers[OBJECT_NAME].get_color(2)[3] == 1
+    widget._objects._table.item(0, 2).setCheckState(Qt.CheckState.Checked)
+    np.testing.assert_allclose(labels.get_color(1), before)
+    assert (labels.data[2] == 1).sum() == 100
     widget.close()
 
 

@@ -103,6 +103,32 @@ def test_measurements_are_written(make_session, tmp_path):
     assert {float(row["mean_intensity"]) for row in rows} == {7.0}
 
 
+def test_effort_is_counted_by_object(make_session, tmp_path):
+    _, session = make_session()
+    with pytest.raises(InputError, match="nothing to save"):
+        session.save_effort(tmp_path / "effort.csv")
+    session.change_object(1, name="liver")
+    session.add_box(2, (5, 5, 15, 15))
+    session.add_point((2, 12, 12), positive=False)
+    session.undo()
+    session.new_object("lesion")
+    session.add_scribble(4, [(5, 5), (5, 15)])
+    session.save_effort(tmp_path / "effort.csv")
+    rows = {
+        row["name"]: row
+        for row in csv.DictReader((tmp_path / "effort.csv").open(newline="", encoding="utf-8"))
+    }
+    liver, lesion = rows["liver"], rows["lesion"]
+    assert (liver["box_count"], liver["point_count"], liver["corrections"], liver["undo_count"]) == (
+        "1",
+        "1",
+        "1",
+        "1",
+    )
+    assert (lesion["scribble_count"], lesion["box_count"], lesion["corrections"]) == ("1", "0", "0")
+    assert float(liver["active_seconds"]) >= 0
+
+
 def test_the_menu_does_what_it_says(make_session):
     viewer, session = make_session()
     widget = SegmentWidget(session=session)

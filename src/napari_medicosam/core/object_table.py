@@ -39,6 +39,7 @@ class ObjectRecord:
         name: for people; not unique.
         class_id: of the label classes; None for none.
         is_locked: nothing changes it.
+        is_visible: shown in the viewer.
         is_committed: its mask lies in the label map; else it is being edited, or empty.
         num_voxels: that it has in the label map.
         bounds: where in the label map they are; may be wider.
@@ -48,6 +49,7 @@ class ObjectRecord:
     name: str
     class_id: int | None = None
     is_locked: bool = False
+    is_visible: bool = True
     is_committed: bool = False
     num_voxels: int = 0
     bounds: VoxelBox = field(default_factory=VoxelBox)

@@ -7,6 +7,7 @@ committed objects lie in `labels`. No voxel of an object is in both.
 from __future__ import annotations
 
 import math
+import time as clock
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.history import History, Step
 from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.volume_prompts import VolumePrompts
+    from napari_medicosam.core.volume_prompts import Prompt, VolumePrompts
     from napari_medicosam.ui.strokes import Edit
 
 
@@ -61,7 +63,8 @@ class Annotation:
     image: Image
     volume: Any
     ours: LayerSet = field(default_factory=LayerSet)
-    """Shared by all time points of an image."""
+    """Shared by all time points of an image, as is `effort`."""
+    effort: EffortLog = field(default_factory=EffortLog)
     time: int = 0
     table: ObjectTable = field(default_factory=ObjectTable)
     policy: CommitPolicy = field(default_factory=CommitPolicy)
@@ -129,8 +132,14 @@ class Annotation:
     def begin(self, kind: str) -> Step:
         """A step to undo, with the objects and prompts as they are."""
         step = self.history.begin(kind, self.object_id)
+        self.effort.note(self.object_id, kind.split()[0], clock.monotonic())
         self.keep_table(step)
         return step
+
+    def note_prompt(self, prompt: Prompt, *, is_correction: bool) -> None:
+        """A prompt was made: part of what the object costs."""
+        kind = type(prompt).__name__.removeprefix("Volume").lower()
+        self.effort.note(self.object_id, kind, clock.monotonic(), is_correction=is_correction)
 
     def keep_table(self, step: Step) -> None:
         """Remember the objects as they are, of another time point than the step's, too."""
@@ -419,8 +428,10 @@ class Annotation:
         table = self.table
         for object_id, record in other.table.records.items():
             known = table.records.get(object_id, ObjectRecord(object_id, record.name))
-            named = replace(known, name=record.name, class_id=record.class_id, is_locked=record.is_locked)
-            table = table.with_record(named)
+            shared = replace(
+                record, is_committed=known.is_committed, num_voxels=known.num_voxels, bounds=known.bounds
+            )
+            table = table.with_record(shared)
         if self.packed().box.is_empty:
             table = table.with_current(other.object_id)
         self.table = table

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_medicosam.core.object_table import ObjectRecord
     from napari_medicosam.ui.session import AnnotationSession
 
-_NAME, _SIZE, _LOCKED = range(3)
-_HEADINGS = ("Object", "Size", "Locked")
+_NAME, _SIZE, _SHOWN, _LOCKED = range(4)
+_HEADINGS = ("Object", "Size", "Show", "Lock")
 _SHOWN_ROWS = 4
 
 
@@ -55,7 +55,7 @@ class ObjectList(QWidget):
         rows.hide()
         header: Any = self._table.horizontalHeader()
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        for column in (_SIZE, _LOCKED):
+        for column in (_SIZE, _SHOWN, _LOCKED):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self._table.setMinimumHeight(_SHOWN_ROWS * rows.defaultSectionSize())
         self._new = button("New", "Commit this object and begin another one")
@@ -110,11 +110,9 @@ class ObjectList(QWidget):
         size = QTableWidgetItem(self._size(record))
         size.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         size.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-        locked = QTableWidgetItem()
-        locked.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-        locked.setCheckState(Qt.CheckState.Checked if record.is_locked else Qt.CheckState.Unchecked)
-        locked.setToolTip("Nothing changes a locked object, the brush included")
-        for column, item in ((_NAME, name), (_SIZE, size), (_LOCKED, locked)):
+        shown = _tick(record.is_visible, "Show the object, or hide it")
+        locked = _tick(record.is_locked, "Nothing changes a locked object, the brush included")
+        for column, item in ((_NAME, name), (_SIZE, size), (_SHOWN, shown), (_LOCKED, locked)):
             self._table.setItem(row, column, item)
 
     def _size(self, record: ObjectRecord) -> str:
@@ -140,9 +138,10 @@ class ObjectList(QWidget):
         with told():
             if item.column() == _NAME:
                 self._session.change_object(object_id, name=item.text().strip())
-            elif item.column() == _LOCKED:
-                is_locked = item.checkState() == Qt.CheckState.Checked
-                self._session.change_object(object_id, is_locked=is_locked)
+            elif item.column() in (_SHOWN, _LOCKED):
+                field = "is_visible" if item.column() == _SHOWN else "is_locked"
+                is_ticked = item.checkState() == Qt.CheckState.Checked
+                self._session.change_object(object_id, **{field: is_ticked})
         self._show_again()
 
     def _show_again(self) -> None:
@@ -165,3 +164,11 @@ class ObjectList(QWidget):
     def _on_delete_clicked(self) -> None:
         with told():
             self._session.delete_object()
+
+
+def _tick(is_ticked: bool, tip: str) -> QTableWidgetItem:
+    item = QTableWidgetItem()
+    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+    item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+    item.setToolTip(tip)
+    return item

@@ -6,6 +6,7 @@ Also holds what must not go wrong between the two: an answer that is older than 
 from __future__ import annotations
 
 import logging
+import time
 import zlib
 from dataclasses import replace
 from functools import partial
@@ -149,6 +150,9 @@ class Pipeline:
         same = last is not None and moved and (last.kind, last.object_id) == (kind, annotation.object_id)
         step = last if same and last is not None else annotation.begin(kind)
         self._reopen(step)
+        for prompt in [prompt for prompt in prompts.all if prompt not in before.all]:
+            plane = SlicePlane(prompt.axis, prompt.index)
+            annotation.note_prompt(prompt, is_correction=bool(annotation.mask(plane).any()))
         annotation.table = annotation.table.with_prompts(annotation.object_id, prompts)
         for plane in changed:
             if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
@@ -255,6 +259,7 @@ class Pipeline:
         step = where()
         if step is None:
             return
+        self._wanted().effort.note(step.object_id, where.__name__, time.monotonic())
         for key in [key for key, (_, asked_by) in self._open.items() if asked_by is step]:
             del self._open[key]
         for plane in step.swaps:

@@ -67,6 +67,9 @@ class RefineButton(QPushButton):
             "Volume, diameters and intensities of all objects, as CSV",
             self._measure,
         )
+        self._add(
+            menu, "Save effort …", "Active time, prompts and corrections of each object", self._save_effort
+        )
         self.setMenu(menu)
 
     def refresh(self) -> None:
@@ -98,6 +101,11 @@ class RefineButton(QPushButton):
         )
         if is_wanted:
             self._session.clean_up(min_size_mm3=size)
+
+    def _save_effort(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save effort", "effort.csv", _TABLE)
+        if path:
+            self._session.save_effort(path)
 
     def _measure(self) -> None:
         # The dialog asks before an existing file is replaced.

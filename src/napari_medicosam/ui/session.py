@@ -38,7 +38,7 @@ from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, i
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
-from napari_medicosam.ui.tasks import Worker, read_classes, save_labels, save_measurements
+from napari_medicosam.ui.tasks import Worker, read_classes, save_labels, save_measurements, save_table
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from napari_medicosam.ui.layers import Tool
 
 Direction = Literal["both", "up", "down"]
+_HIDDEN = (0.0, 0.0, 0.0, 0.0)
 _PROBE = np.array([[[0.0, 1.0]]])
 
 
@@ -150,6 +151,8 @@ class AnnotationSession:
             known = self._times_of(layer)
             annotation = known[-1] if known else self._new_annotation(layer, 0)
         self.cancel()
+        if self._annotation is not None:
+            self._annotation.effort.rest()
         self._layers.show(annotation)
         if annotation is not None and self._layers.time() != annotation.time:
             self._on_time_changed(self._layers.time())
@@ -370,15 +373,17 @@ class AnnotationSession:
         self._show_object()
 
     def change_object(self, object_id: int, **fields: Any) -> None:
-        """Change `name`, `class_id` or `is_locked` of an object. To lock the one that is being edited commits it.
+        """Change `name`, `class_id`, `is_locked` or `is_visible`. To lock the object that is being edited commits it.
 
         Raises:
             InputError: for an object that is not there, another field, an empty name, or when it cannot be committed.
         """
         annotation = self._wanted()
         annotation.table.find(object_id)
-        if set(fields) - {"name", "class_id", "is_locked"} or fields.get("name") == "":
-            raise InputError(f"an object has a name (not empty), class_id and is_locked to set, got {fields}")
+        if set(fields) - {"name", "class_id", "is_locked", "is_visible"} or fields.get("name") == "":
+            raise InputError(
+                f"an object has name (not empty), class_id, is_locked, is_visible to set, got {fields}"
+            )
         step = annotation.begin("change object")
         try:
             if (
@@ -630,6 +635,22 @@ class AnnotationSession:
         task = partial(save_measurements, Path(path), label_map, image, spacing, (names, classes))
         self._runner.submit(lambda report: task(), self.events.saved.emit, key="measure")
 
+    def save_effort(self, path: str | Path) -> None:
+        """Write what each object cost (active seconds, prompts by kind, corrections) as CSV; replaces a file.
+
+        Counts and durations only, no positions and no clock times. `events.saved` says when.
+
+        Raises:
+            InputError: when nothing was done yet.
+        """
+        annotation = self._wanted()
+        names = {record.object_id: record.name for record in annotation.table.records.values()}
+        rows = annotation.effort.table(names)
+        if not rows:
+            raise InputError("nothing to save: segment an object first")
+        task = partial(save_table, Path(path), rows)
+        self._runner.submit(lambda report: task(), self.events.saved.emit, key="effort")
+
     def _merged(self) -> NDArray[Any]:
         """A copy of the label map of the layer, with the objects that are being edited."""
         annotation = self._wanted()
@@ -652,7 +673,7 @@ class AnnotationSession:
         others = self._times_of(layer)
         made = Annotation(layer, layers.volume_of(layer, time), time=time)
         if others:
-            made.ours = others[-1].ours
+            made.ours, made.effort = others[-1].ours, others[-1].effort
         else:
             layer.events.data.connect(self._on_image_data)
         self._annotations.append(made)
@@ -723,7 +744,7 @@ class AnnotationSession:
         self.set_classes(read.classes)
 
     def _show_colours(self) -> None:
-        """Objects of a class are shown in its colour."""
+        """Objects of a class are shown in its colour, hidden ones not at all."""
         annotation = self._annotation
         if annotation is None or annotation.object_layer is None:
             return
@@ -732,6 +753,7 @@ class AnnotationSession:
             for record in self.objects
             if record.class_id is not None and record.class_id in self.classes
         }
+        colours |= {record.object_id: _HIDDEN for record in self.objects if not record.is_visible}
         for layer in (annotation.object_layer, annotation.labels):
             if layer is not None:
                 layers.set_colours(layer, colours)

@@ -182,6 +182,12 @@ def save_measurements(
     return str(path)
 
 
+def save_table(path: Path, rows: list[dict[str, Any]]) -> str:
+    """Write a table as CSV; an existing file is replaced. Returns the path."""
+    write_measurements_csv(path, rows, overwrite=True)
+    return str(path)
+
+
 def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:
     """Write labels through the plugin's writer; an existing file is replaced. Returns the path.
 

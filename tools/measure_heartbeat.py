@@ -1,0 +1,123 @@
+"""How long does the event loop stand still while a large scan is annotated?
+
+    xvfb-run -s "-screen 0 1600x1000x24" python tools/measure_heartbeat.py
+
+Opens napari with the widget on a scan of 200 x 512 x 512, draws a box, propagates through all slices, commits, undoes
+and goes back, while a timer ticks every 5 ms. Prints the longest pause between two ticks for each of these. By default
+a model that answers at once takes the place of the real one, so that the pauses are the window's own; --model NAME
+takes that model for as many slices as --slices says.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import napari
+import numpy as np
+import typer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_medicosam import session
+from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.ui.factory import adopt
+from napari_medicosam.ui.session import AnnotationSession
+
+
+class Quick:
+    """Answers with the ellipse in the box, at once."""
+
+    def service(self, settings, report):
+        return self
+
+    def is_embedded(self, plane, image_slice) -> bool:
+        return True
+
+    def embed(self, plane, image_slice) -> None:
+        pass
+
+    def segment(self, request):
+        box = request.prompts.box
+        rows, columns = np.mgrid[: request.image_slice.shape[0], : request.image_slice.shape[1]]
+        y, x = (box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2
+        mask = ((rows - y) / (box.y1 - box.y0)) ** 2 + ((columns - x) / (box.x1 - box.x0)) ** 2 < 0.25
+        return SegmentResult(
+            request.plane,
+            mask,
+            Region.of_mask(mask),
+            0.9,
+            np.zeros((4, 4), np.float32),
+            request.object_id,
+            request.generation,
+        )
+
+
+class Heart:
+    """Ticks, and remembers the longest pause since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last, self.longest = time.perf_counter(), 0.0
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._tick)
+        self._timer.start(5)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+    def rest(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            QApplication.processEvents()
+
+    def ask(self) -> float:
+        self.rest(0.3)
+        longest, self.longest = self.longest, 0.0
+        return longest
+
+
+def main(
+    model: Annotated[str | None, typer.Option()] = None, slices: Annotated[int, typer.Option()] = 200
+) -> None:
+    """Print the longest pause of each step in milliseconds."""
+    scan = np.random.default_rng(0).integers(-1000, 1000, (200, 512, 512), dtype=np.int16)
+    viewer = napari.Viewer(show=True)
+    layer = viewer.add_image(scan, scale=(1.5, 0.7, 0.7), units="mm", name="scan")
+    if model is None:
+        adopt(AnnotationSession(viewer, engine=Quick()))
+    annotation = session(viewer)
+    viewer.window.add_plugin_dock_widget("napari-medicosam", "Segment")
+    annotation.set_image(layer)
+    if model is not None:
+        annotation.set_model(model)
+    annotation.tool = "box"
+    viewer.dims.set_current_step(0, 100)
+    heart = Heart()
+    heart.rest(2)
+    heart.ask()
+    first = 100 - slices // 2
+    steps = {
+        "a box": lambda: annotation.add_box(100, (100, 100, 400, 380)),
+        "a point": lambda: annotation.add_point((100, 250, 240)),
+        f"propagation through {slices} slices": lambda: annotation.propagate(
+            "both", (first, first + slices), mode="box", box_extension=0.0
+        ),
+        "a stroke": lambda: annotation.add_scribble(90, [(200, 200), (260, 300)]),
+        "commit": annotation.commit,
+        "undo": annotation.undo,
+        "redo": annotation.redo,
+        "a prompt that opens it again": lambda: annotation.add_point((101, 250, 240)),
+        "clean-up": lambda: annotation.clean_up(largest_component=True),
+        "another object": annotation.new_object,
+    }
+    for name, act in steps.items():
+        act()
+        while annotation.is_busy:
+            heart.rest(0.05)
+        print(f"{name}: {1000 * heart.ask():.0f} ms", flush=True)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)
