@@ -1,10 +1,12 @@
-"""Make the bundled weights `medicosam_lite` from a finished run of `medicosam-finetune`.
+"""Make the bundled weights `medicosam_lite` from finished runs of `medicosam-finetune`.
 
     medicosam-finetune --preset medicosam-lite-cpu --train TRAIN --val VAL --out RUN
-    python tools/bundle_medicosam_lite.py RUN
+    medicosam-finetune --preset medicosam-lite-cpu-full-size --set model=RUN/best.safetensors --train TRAIN --val VAL \\
+        --out RUN2
+    python tools/bundle_medicosam_lite.py RUN RUN2
 
-The run's best weights are stored as float16 and read back; hash and size go into the registry, and the run's config,
-record and metrics into docs/runs/medicosam_lite.
+The last run's best weights are stored as float16 and read back; hash and size go into the registry, and config, record
+and metrics of all runs into docs/runs/medicosam_lite.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ TARGET = ROOT / "src" / "napari_medicosam" / "weights" / "medicosam_lite.safeten
 RECORDS = ROOT / "docs" / "runs" / "medicosam_lite"
 
 
-def main(run: Path) -> None:
-    best = load_checkpoint(run / "best.safetensors", SPECS["vit_t_lite"])
+def main(runs: list[Path]) -> None:
+    best = load_checkpoint(runs[-1] / "best.safetensors", SPECS["vit_t_lite"])
     save_model(best, TARGET, half=True, overwrite=True)
     bundled = load_checkpoint(TARGET, SPECS["vit_t_lite"])
     for (name, wanted), got in zip(best.state_dict().items(), bundled.state_dict().values(), strict=True):
@@ -41,15 +43,28 @@ def main(run: Path) -> None:
     entry["hashes"]["sha256"] = hashlib.sha256(content).hexdigest()
     entry["size_bytes"] = len(content)
     registry.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", "training.csv", "validation.csv"):
-        shutil.copyfile(run / name, RECORDS / name)
-    # Where the data lay on one machine is nobody's business, and of no use to others.
-    config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
-    config["data"] |= {"train": ["TRAIN"], "validation": ["VAL"]}
-    (RECORDS / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    for run in runs:
+        record(run)
     print(f"{TARGET.name}: sha256 {entry['hashes']['sha256']}, {len(content)} bytes")
 
 
+def record(run: Path) -> None:
+    """Copy what a run says about itself into the repository."""
+    config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    folder = RECORDS / config["name"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("training.csv", "validation.csv"):
+        shutil.copyfile(run / name, folder / name)
+    # Where things lay on one machine is nobody's business, and of no use to others.
+    config["data"] |= {"train": ["TRAIN"], "validation": ["VAL"]}
+    made = (run / "run.json").read_text("utf-8")
+    if Path(config["model"]).suffix:
+        shown = f"RUN/{Path(config['model']).name}"
+        made = made.replace(config["model"], shown)
+        config["model"] = shown
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    (folder / "run.json").write_text(made, "utf-8")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(one) for one in sys.argv[1:]])

@@ -1,93 +1,67 @@
 """Which propagation settings find the most of an object from one box in its middle slice?
 
-    python tools/tune_propagation.py VOLUMES --embeddings STORE --only la_mr_00 --only totalseg_mr_sm
+    python tools/record_propagation.py VOLUMES -o STEPS.csv --embeddings STORE --only la_mr_00 --only totalseg_mr_sm
+    python tools/tune_propagation.py STEPS.csv
 
-VOLUMES holds NAME_image.nii.gz and NAME_labels.nii.gz. Every slice is encoded once; every object is followed once per
-mode and box extension with the lowest IoU threshold, and the higher thresholds are read off the same run, because a
-threshold only decides where the run ends. Prints mean 3D Dice over objects, best settings first. docs/tuning.md records
-what came out and what was chosen.
+Every stop rule of `IOU_THRESHOLDS` x `CONFIDENCES` is tried on what tools/record_propagation.py has written down, with
+every mode, box extension and zoom in it. Prints the mean 3D Dice over objects; `at best` is what a rule that knew the
+ground truth would reach. docs/tuning.md records what came out and what was chosen.
 """
 
 from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import typer
 
-from napari_medicosam.cli.job import JobOptions, open_job
-from napari_medicosam.core.metrics import iou
-from napari_medicosam.core.prompt_derivation import PromptMode, derive_box
-from napari_medicosam.core.prompts import PromptSet
-from napari_medicosam.core.results import SegmentRequest
-from napari_medicosam.io.volumes import read_labels, read_volume
-from napari_medicosam.predict.propagation import REFERENCE_SETTINGS, PropagationSettings, propagate
-from napari_medicosam.weights.registry import DEFAULT_MODEL
-
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-MODES = ("box", "mask", "box+points")
-EXTENSIONS = (0.025, 0.05, 0.1)
-REFERENCE = ("mask", REFERENCE_SETTINGS.box_extension, REFERENCE_SETTINGS.iou_threshold)
+IOU_THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
+CONFIDENCES = (0.0, 0.7, 0.75, 0.8, 0.85, 0.9)
+HOW = ["mode", "extension", "zoom"]
+OBJECT = ["volume", "object"]
 
 
-def main(
-    volumes: Path,
-    embeddings: Annotated[Path, typer.Option()],
-    only: Annotated[list[str] | None, typer.Option()] = None,
-    model: str = DEFAULT_MODEL,
-    max_objects: int = 6,
-) -> None:
-    scores: dict[tuple[str, float, float], list[float]] = {}
-    names = only or sorted(path.name[: -len("_image.nii.gz")] for path in volumes.glob("*_image.nii.gz"))
-    for name in names:
-        image = read_volume(volumes / f"{name}_image.nii.gz")
-        truth = read_labels(volumes / f"{name}_labels.nii.gz").array
-        job = open_job(image, 0, JobOptions(model, None, embeddings / name))
-        ids, sizes = np.unique(truth[truth > 0], return_counts=True)
-        for object_id in ids[np.argsort(-sizes)][:max_objects]:
-            wanted = truth == object_id
-            slices = np.flatnonzero(wanted.any(axis=(1, 2)))
-            if len(slices) < 3 or np.count_nonzero(wanted) < 150:
-                continue
-            for mode, extension in product(MODES, EXTENSIONS):
-                for threshold, dice in dices(
-                    job, wanted, int(slices[len(slices) // 2]), mode, extension
-                ).items():
-                    scores.setdefault((mode, extension, threshold), []).append(dice)
-            reference = scores[REFERENCE][-1]
-            best = max(scores, key=lambda key: scores[key][-1])
-            print(
-                f"{name} {object_id}: reference {reference:.3f}, best {scores[best][-1]:.3f} {best}",
-                flush=True,
-            )
-    for (mode, extension, threshold), values in sorted(scores.items(), key=lambda item: -np.mean(item[1])):
-        print(
-            f"{np.mean(values):.3f}  {mode:<11} extension {extension:<6} IoU >= {threshold}  ({len(values)} objects)"
-        )
+def main(steps: Path) -> None:
+    """Print a line a mode, extension, zoom and IoU threshold, with a column a confidence."""
+    found = pd.read_csv(steps)
+    print(
+        "mode, extension, zoom, IoU >=  "
+        + "  ".join(f"conf {c:.2f}" for c in CONFIDENCES)
+        + "  at best  objects"
+    )
+    for how, lines in found.groupby(HOW):
+        runs = [run for _, run in lines.groupby(OBJECT)]
+        best = float(np.mean([best_dice(run) for run in runs]))
+        table = {
+            rule: float(np.mean([dice(run, *rule) for run in runs]))
+            for rule in product(IOU_THRESHOLDS, CONFIDENCES)
+        }
+        for threshold in IOU_THRESHOLDS:
+            means = "  ".join(f"{table[threshold, c]:9.3f}" for c in CONFIDENCES)
+            print(f"{how[0]:<16} {how[1]:<6} {how[2]:<6} {threshold}  {means}  {best:7.3f}  {len(runs)}")
 
 
-def dices(job, wanted, middle: int, mode: str, extension: float) -> dict[float, float]:
-    """3D Dice for each threshold."""
-    prompts = PromptSet(job.stack.plane(middle), box=derive_box(wanted[middle]))
-    anchor = job.service.segment(SegmentRequest(job.stack.pixels(middle), prompts))
-    overlap = {t: np.count_nonzero(anchor.mask & wanted[middle]) for t in THRESHOLDS}
-    found = {t: np.count_nonzero(anchor.mask) for t in THRESHOLDS}
-    if anchor.region.is_empty:
-        return dict.fromkeys(THRESHOLDS, 0.0)
-    settings = PropagationSettings(PromptMode.parse(mode), THRESHOLDS[0], extension)
-    masks, going = {middle: anchor.mask}, {-1: set(THRESHOLDS), 1: set(THRESHOLDS)}
-    for result in propagate(job.service, job.stack, [anchor], settings):
-        index = result.plane.index
-        side = 1 if index > middle else -1
-        agreement = iou(masks[index - side], result.mask)
-        going[side] = {t for t in going[side] if agreement >= t}
-        for threshold in going[side]:
-            overlap[threshold] += np.count_nonzero(result.mask & wanted[index])
-            found[threshold] += np.count_nonzero(result.mask)
-        masks[index] = result.mask
-    return {t: 2 * overlap[t] / (found[t] + np.count_nonzero(wanted)) for t in THRESHOLDS}
+def dice(run: pd.DataFrame, threshold: float, confidence: float) -> float:
+    """3D Dice of one object when its run stops by these."""
+    anchor = run[run["side"] == 0].iloc[0]
+    overlap, area = anchor["overlap"], anchor["area"]
+    for side in (-1, 1):
+        way = run[run["side"] == side].sort_values("step")
+        stops = (way["iou"] < threshold) | (way["iou_prediction"] < confidence * anchor["iou_prediction"])
+        kept = way[~stops.cummax()]
+        overlap, area = overlap + kept["overlap"].sum(), area + kept["area"].sum()
+    return float(2 * overlap / (area + anchor["truth_total"]))
+
+
+def best_dice(run: pd.DataFrame) -> float:
+    """3D Dice of one object when its run stops where that is best."""
+    anchor = run[run["side"] == 0].iloc[0]
+    ways = [run[run["side"] == side].sort_values("step")[["overlap", "area"]].to_numpy() for side in (-1, 1)]
+    sums = [np.vstack([np.zeros(2), way.cumsum(axis=0)]) for way in ways]
+    both = sums[0][:, None] + sums[1][None] + anchor[["overlap", "area"]].to_numpy(dtype=float)
+    return float((2 * both[..., 0] / (both[..., 1] + anchor["truth_total"])).max())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 RULES = {
     "never": ZoomRule("never"),
+    "default": ZoomRule(),
     **{
         f"share-{share}": ZoomRule(max_share=share, max_side=1.0)
         for share in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)

@@ -47,7 +47,7 @@ def test_slices_along_any_axis(medicosam, scan, tmp_path, axis, number):
 def test_propagation_and_the_report(medicosam, scan, tmp_path):
     out, report = tmp_path / "labels.mha", tmp_path / "report.json"
     medicosam("segment", scan, "-o", out, *TINY, *BOX, "--propagate", "--mode", "box", "--iou-threshold", "0",
-              "--box-extension", "0", "--z-range", "4,10", "--json", report)  # fmt: skip
+              "--box-extension", "0", "--min-confidence", "0", "--z-range", "4,10", "--json", report)  # fmt: skip
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
     content = json.loads(report.read_text())
     entry = content["objects"][0]
@@ -60,7 +60,9 @@ def test_propagation_and_the_report(medicosam, scan, tmp_path):
     )
     assert list(entry["iou_predictions"]) == [str(i) for i in entry["slices"]]
     assert entry["seconds"] > 0
-    assert content["propagation"] == {"mode": "box", "iou_threshold": 0.0, "box_extension": 0.0}
+    assert content["propagation"] == {
+        "mode": "box", "iou_threshold": 0.0, "box_extension": 0.0, "min_confidence": 0.0,
+    }  # fmt: skip
     assert content["intensity"]["kind"] == "percentile"
     assert "scan" not in report.read_text()  # no file names: they often are patient names
 

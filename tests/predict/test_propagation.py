@@ -1,5 +1,8 @@
 """Propagation against a service whose answers are known: the object is a disc that moves and ends."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from skimage.draw import disk
@@ -81,6 +84,37 @@ def test_the_stop_rule_discards_the_slice_that_breaks_it():
     assert found[-1] == 7
     loose = PropagationSettings(SETTINGS.mode, iou_threshold=0.0)
     assert 8 in [r.plane.index for r in propagate(phantom, phantom.stack, [phantom.anchor(5)], loose)]
+
+
+class Doubting(Phantom):
+    """Predicts a lower IoU on some slices."""
+
+    def __init__(self, predicted, masks):
+        super().__init__(masks)
+        self.predicted = predicted
+
+    def segment(self, request):
+        return replace(super().segment(request), iou_prediction=self.predicted.get(request.plane.index, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("share", "anchor_iou", "last"),
+    [(0.85, 0.9, 7), (0.5, 0.9, 11), (0.0, 0.9, 11), (0.85, math.nan, 7), (0.85, 0.7, 11)],
+)
+def test_it_stops_where_the_model_trusts_its_mask_far_less(share, anchor_iou, last):
+    phantom = Doubting({8: 0.6}, discs(drift=0))
+    anchor = replace(phantom.anchor(5), iou_prediction=anchor_iou)
+    settings = replace(SETTINGS, min_confidence=share)
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, [anchor], settings)]
+    assert max(found) == last
+    assert min(found) == 0
+
+
+def test_between_two_annotated_slices_nothing_stops_it():
+    phantom = Doubting({4: 0.1}, discs())
+    anchors = [phantom.anchor(3), phantom.anchor(5)]
+    found = list(propagate(phantom, phantom.stack, anchors, SETTINGS, z_range=(3, 6)))
+    assert [r.plane.index for r in found] == [4]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +217,7 @@ def test_anchors_of_two_objects_or_another_axis():
         list(propagate(phantom, SliceStack(phantom.array, 1), [phantom.anchor(3)], SETTINGS))
 
 
-@pytest.mark.parametrize("bad", [{"iou_threshold": 1.5}, {"box_extension": -0.1}])
+@pytest.mark.parametrize("bad", [{"iou_threshold": 1.5}, {"box_extension": -0.1}, {"min_confidence": 1.1}])
 def test_settings_are_checked(bad):
     with pytest.raises(InputError):
         PropagationSettings(**bad)

@@ -22,7 +22,7 @@ from napari_medicosam.predict.propagation import PropagationSettings, propagate
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.predict.zoom import ZoomRule, bounds_of_found, choose_view, object_bounds
 
-AUTO = ZoomRule("auto")
+AUTO = ZoomRule("auto", max_share=0.2)  # what these small slices need; the default is for smaller objects
 PLANE = SlicePlane(0, 1)
 VOLUME = np.random.default_rng(1).integers(0, 1000, (4, 120, 150)).astype(np.int16)
 MAPPING = resolve_intensity("minmax", VOLUME)
@@ -75,7 +75,9 @@ def test_small_slices_gain_as_well():
 def test_no_view_where_it_gains_nothing():
     assert choose_view(AUTO, Region(20, 20, 60, 60), (), (100, 100)) is None
     assert choose_view(ZoomRule("always"), Region(20, 20, 60, 60), (), (100, 100)) is None
-    assert sides(choose_view(ZoomRule(max_side=1), Region(20, 20, 60, 60), (), (100, 100))) == (80, 80)
+    assert sides(
+        choose_view(ZoomRule(max_share=0.2, max_side=1), Region(20, 20, 60, 60), (), (100, 100))
+    ) == (80, 80)
     assert choose_view(AUTO, Region(5, 5, 9, 9), (), (40, 40)) is None  # 32 pixels are four fifths of them
 
 
@@ -318,7 +320,7 @@ def test_logits_of_another_view_are_moved_into_the_one_at_hand(tiny, monkeypatch
         asked[-1], logits_between_views(whole.low_res_logits, None, zoomed.view, (120, 150))
     )
     for policy in ("auto", "never"):
-        back = make_service(tiny, ZoomRule(policy)).segment(
+        back = make_service(tiny, ZoomRule(policy, max_share=0.2)).segment(
             request(box=LARGE, previous_logits=zoomed.low_res_logits, previous_view=zoomed.view)
         )
         assert back.view is None
@@ -372,7 +374,7 @@ def test_a_point_is_asked_on_the_slice_and_again_in_the_view_of_what_was_found(t
 
 def test_the_mask_of_the_first_look_can_be_a_prompt_of_the_second(tiny, monkeypatch):
     model = Finds(monkeypatch, radius=8)
-    result = make_service(tiny, ZoomRule(reuse_first_mask=True)).segment(request((60, 70)))
+    result = make_service(tiny, ZoomRule(max_share=0.2, reuse_first_mask=True)).segment(request((60, 70)))
     np.testing.assert_array_equal(
         model.calls[-1][2],
         logits_between_views(np.full((16, 16), 5, np.float32), None, result.view, (120, 150)),
@@ -437,7 +439,7 @@ def test_propagation_looks_at_every_slice_in_a_view_of_its_own(tiny):
     mask = np.zeros((120, 150), bool)
     mask[50:70, 60:84] = True
     anchor = SegmentResult(PLANE, mask, Region.of_mask(mask), 1.0, np.zeros((16, 16), np.float32))
-    follow = PropagationSettings(iou_threshold=0)
+    follow = PropagationSettings(iou_threshold=0, min_confidence=0)
     results = list(propagate(make_service(tiny), SliceStack(VOLUME, 0), [anchor], follow))
     neighbours = [result for result in results if abs(result.plane.index - PLANE.index) == 1]
     assert len(neighbours) == 2

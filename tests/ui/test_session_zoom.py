@@ -33,7 +33,7 @@ def test_the_sessions_zoom_reaches_the_service(make_session):
     session.set_zoom(ZoomRule("never"))
     session.add_box(1, (50, 60, 70, 84))
     whole = viewer.layers[OBJECT_NAME].data[1].copy()
-    session.set_zoom("auto")
+    session.set_zoom(ZoomRule(max_share=0.2))
     session.add_point((1, 60, 70))
     zoomed = np.argwhere(viewer.layers[OBJECT_NAME].data[1])
     assert len(zoomed)

@@ -58,6 +58,13 @@ BoxExtension = Annotated[
         "--box-extension", help="Growth of the box from slice to slice: < 1 a fraction, else pixels."
     ),
 ]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        help="Stop where the predicted IoU falls below this share of the prompted slice's; 0 does not look at it.",
+    ),
+]
 ZRange = Annotated[
     str | None, typer.Option("--z-range", help="START,STOP: only slices START <= z < STOP along the axis.")
 ]

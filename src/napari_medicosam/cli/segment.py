@@ -46,6 +46,7 @@ def segment(
     mode: options.Mode = None,
     iou_threshold: options.IouThreshold = None,
     box_extension: options.BoxExtension = None,
+    min_confidence: options.MinConfidence = None,
     z_range: options.ZRange = None,
     embeddings: options.Embeddings = None,
     zoom: options.Zoom = DEFAULT_ZOOM.policy,
@@ -63,7 +64,7 @@ def segment(
     """
     from napari_medicosam.io.volumes import check_writable, read_volume, write_labels
 
-    settings = _settings(mode, iou_threshold, box_extension) if propagate else None
+    settings = _settings(mode, iou_threshold, box_extension, min_confidence) if propagate else None
     rule = ZoomRule(zoom)
     volume = read_volume(image)
     _check_targets(image, output, report, overwrite)
@@ -157,18 +158,17 @@ def _segment_one(
 
 
 def _settings(
-    mode: str | None, iou_threshold: float | None, box_extension: float | None
+    mode: str | None, iou_threshold: float | None, box_extension: float | None, min_confidence: float | None
 ) -> PropagationSettings:
-    from dataclasses import replace
-
     from napari_medicosam.predict.propagation import PropagationSettings
 
-    settings = PropagationSettings()
-    if mode is not None:
-        settings = replace(settings, mode=PromptMode.parse(mode))
-    if iou_threshold is not None:
-        settings = replace(settings, iou_threshold=iou_threshold)
-    return settings if box_extension is None else replace(settings, box_extension=box_extension)
+    given: dict[str, Any] = {
+        "mode": None if mode is None else PromptMode.parse(mode),
+        "iou_threshold": iou_threshold,
+        "box_extension": box_extension,
+        "min_confidence": min_confidence,
+    }
+    return PropagationSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _check_targets(image: Path, output: Path, report: Path | None, overwrite: bool) -> None:
@@ -204,6 +204,7 @@ def _write_report(
             "mode": str(settings.mode),
             "iou_threshold": settings.iou_threshold,
             "box_extension": settings.box_extension,
+            "min_confidence": settings.min_confidence,
         },
         "objects": [{key: value for key, value in entry.items() if key != "label"} for entry in entries],
     }

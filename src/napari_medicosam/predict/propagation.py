@@ -6,6 +6,7 @@ to cancel is to close it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ class PropagationSettings:
         iou_threshold: outside the annotated range, stop when IoU(previous, new) falls below it; 0 never stops
             before the mask is empty.
         box_extension: growth of the box on its way, >= 1 pixels a side, < 1 a fraction of the side.
+        min_confidence: outside the annotated range, stop when the predicted IoU falls below this share of that of the
+            annotated slice (of the first slice beside it where the user drew that one); 0 does not look at it.
 
     The defaults were chosen by measurement with the bundled weights (docs/tuning.md).
     """
@@ -42,18 +45,21 @@ class PropagationSettings:
     mode: PromptMode = field(default_factory=lambda: PromptMode(box=True))
     iou_threshold: float = 0.5
     box_extension: float = 0.05
+    min_confidence: float = 0.85
 
     def __post_init__(self) -> None:
         if not 0 <= self.iou_threshold <= 1:
             raise InputError(f"IoU threshold must be between 0 and 1, got {self.iou_threshold}")
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"minimal confidence must be between 0 and 1, got {self.min_confidence}")
         if self.box_extension < 0:
             raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
 
 
 REFERENCE_SETTINGS = PropagationSettings(
-    PromptMode(box=True, mask=True), iou_threshold=0.8, box_extension=0.025
+    PromptMode(box=True, mask=True), iou_threshold=0.8, box_extension=0.025, min_confidence=0
 )
-"""What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025."""
+"""What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025, whatever the predicted IoU."""
 
 
 Gap = tuple[int | None, int | None]
@@ -90,7 +96,8 @@ def propagate(
     Args:
         service: asked once a slice.
         stack: the slices.
-        anchors: results of annotated slices of one object, on `stack.axis`; never changed, never yielded.
+        anchors: results of annotated slices of one object, on `stack.axis`; never changed, never yielded. A predicted
+            IoU of NaN says that the mask is not the model's.
         settings: mode, stop rule, box growth.
         stops: slices the user says the object is not on; nothing passes through them.
         z_range: half-open (start, stop) of slice indices; all anchors must lie in it.
@@ -105,7 +112,8 @@ def propagate(
     """
     first, last = z_range if z_range is not None else (0, len(stack))
     masks = _check_anchors(anchors, stack, stops, (first, last))
-    run = _Run(service, stack, settings, anchors[0].object_id, anchors[0].generation, masks)
+    confidence = {anchor.plane.index: anchor.iou_prediction for anchor in anchors}
+    run = _Run(service, stack, settings, anchors[0].object_id, anchors[0].generation, masks, confidence)
     annotated = frozenset(masks)
     gaps = [gap for gap in gaps_of(annotated, stops) if gap not in skip]
     for below, above in gaps:
@@ -123,7 +131,7 @@ def propagate(
 
 @dataclass(slots=True)
 class _Run:
-    """One propagation: the masks known so far, by slice index."""
+    """One propagation: the masks known so far, and the anchors' predicted IoUs, by slice index."""
 
     service: SegmentationService
     stack: SliceStack
@@ -131,13 +139,18 @@ class _Run:
     object_id: int
     generation: int
     masks: dict[int, NDArray[np.bool_]]
+    confidence: dict[int, float]
 
     def follow(self, start: int, indices: range) -> Iterator[SegmentResult]:
         """Outwards from an annotated slice; the slice that breaks the stop rule is discarded."""
-        previous = self.masks[start]
+        previous, reference = self.masks[start], self.confidence[start]
         for index in indices:
             result = self.ask(index, previous)
             if result.region.is_empty or iou(previous, result.mask) < self.settings.iou_threshold:
+                return
+            if math.isnan(reference):
+                reference = result.iou_prediction
+            if result.iou_prediction < self.settings.min_confidence * reference:
                 return
             yield result
             previous = result.mask

@@ -200,6 +200,11 @@ class Annotation:
         if not math.isnan(result.iou_prediction):  # shapes have no opinion of themselves
             self.scores[key] = (result.iou_prediction, area)
 
+    def score(self, plane: SlicePlane, mask: NDArray[np.bool_]) -> float:
+        """Predicted IoU of the current object's mask on a slice; NaN when it is not the model's."""
+        predicted, area = self.scores.get((self.object_id, plane), (math.nan, -1))
+        return predicted if area == np.count_nonzero(mask) else math.nan
+
     def review(self, axis: int) -> tuple[SliceReview, ...]:
         """What is known about each slice of the current object along an axis."""
         record = self.table.record

@@ -408,7 +408,8 @@ class Pipeline:
                 continue
             mask = annotation.mask(plane)
             if mask.any():
-                anchors[plane.index] = SegmentResult(plane, mask, Region.of_mask(mask), 1.0, side, object_id)
+                sure = annotation.score(plane, mask)
+                anchors[plane.index] = SegmentResult(plane, mask, Region.of_mask(mask), sure, side, object_id)
             elif annotation.current.on(plane, plane.size_yx(annotation.shape_zyx)).is_stop:
                 stops.add(plane.index)
         if not anchors:
