@@ -20,6 +20,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_medicosam import session
+from napari_medicosam.core.prompts import BoxPrompt
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.ui.factory import adopt
 from napari_medicosam.ui.session import AnnotationSession
@@ -38,7 +39,7 @@ class Quick:
         pass
 
     def segment(self, request):
-        box = request.prompts.box
+        box = request.prompts.box or BoxPrompt(100, 100, 400, 380)
         rows, columns = np.mgrid[: request.image_slice.shape[0], : request.image_slice.shape[1]]
         y, x = (box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2
         mask = ((rows - y) / (box.y1 - box.y0)) ** 2 + ((columns - x) / (box.x1 - box.x0)) ** 2 < 0.25
