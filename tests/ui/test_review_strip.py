@@ -28,7 +28,7 @@ def test_the_session_knows_its_doubtful_slices_and_goes_there(make_session, doub
     doubtful_at |= {3, 9}
     assert session.review == ()
     session.add_box(6, (5, 5, 25, 25))
-    session.propagate(mode="box", box_extension=0.0)
+    session.propagate(mode="box", box_extension=0.0, min_confidence=0)
     assert [review.index for review in session.review if review.reasons] == [3, 9]
     assert session.review[6].is_anchor
     viewer.dims.set_current_step(0, 5)
@@ -47,7 +47,7 @@ def test_a_mask_that_was_painted_over_is_not_the_one_that_was_predicted(make_ses
     viewer, session = make_session()
     doubtful_at |= {3}
     session.add_box(6, (5, 5, 25, 25))
-    session.propagate(mode="box", box_extension=0.0)
+    session.propagate(mode="box", box_extension=0.0, min_confidence=0)
     viewer.layers["MedicoSAM object"].data[3, 20:22, 20:22] = 0
     assert session.review[3].iou_prediction is None
     assert session.review[2].iou_prediction == pytest.approx(0.9)
@@ -62,7 +62,7 @@ def test_the_strip_counts_and_goes_where_it_is_clicked(make_session, doubtful_at
     strip.show()
     assert not strip._next.isEnabled()
     session.add_box(6, (5, 5, 25, 25))
-    session.propagate(mode="box", box_extension=0.0)
+    session.propagate(mode="box", box_extension=0.0, min_confidence=0)
     qtbot.waitUntil(lambda: "(2)" in strip._next.text())
     strip._next.click()
     assert session.slice_index == 9

@@ -149,13 +149,15 @@ class ObjectTable:
     def recounted(self, before: NDArray[Any], after: NDArray[Any], box: VoxelBox) -> ObjectTable:
         """With all voxels counted anew, when the part `box` of the label map was `before` and is `after`."""
         changed = before != after
-        gained = np.bincount(after[changed].ravel(), minlength=MAX_OBJECT_ID + 1)
-        lost = np.bincount(before[changed].ravel(), minlength=MAX_OBJECT_ID + 1)
+        return self.with_counts(_counts(after[changed]), _counts(before[changed]), box)
+
+    def with_counts(self, gained: Mapping[int, int], lost: Mapping[int, int], box: VoxelBox) -> ObjectTable:
+        """With so many voxels more and fewer of some objects, in the part `box` of the label map."""
         records = {}
         for known, record in self.records.items():
-            count = record.num_voxels + int(gained[known]) - int(lost[known])
+            count = record.num_voxels + gained.get(known, 0) - lost.get(known, 0)
             bounds = VoxelBox() if not count else record.bounds
-            if gained[known]:
+            if gained.get(known, 0):
                 bounds = bounds.union(box)
             records[known] = replace(record, num_voxels=count, bounds=bounds)
         return replace(self, records=MappingProxyType(records))
@@ -176,3 +178,8 @@ def _with(mapping: Mapping[int, Any], key: int, value: Any) -> Mapping[int, Any]
 
 def _without(mapping: Mapping[int, Any], key: int) -> Mapping[int, Any]:
     return MappingProxyType({known: value for known, value in mapping.items() if known != key})
+
+
+def _counts(labels: NDArray[Any]) -> dict[int, int]:
+    counts = np.bincount(labels.ravel())
+    return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}

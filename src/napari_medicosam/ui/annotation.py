@@ -163,6 +163,13 @@ class Annotation:
                 found = VoxelBox((z0, 0, 0), (z1, volume.shape[1], volume.shape[2]))
                 self.extent = self.extent.union(found)
 
+    @property
+    def num_open_voxels(self) -> int:
+        """Voxels of the object being edited."""
+        if self.object_layer is None:
+            return 0
+        return int(np.count_nonzero(self.voxels(self.object_layer)[self.extent.index]))
+
     def packed(self) -> PackedMask:
         """The whole mask of the object being edited."""
         if self.object_layer is None:
@@ -211,9 +218,11 @@ class Annotation:
         if record.is_committed and self.labels is not None:
             box = record.bounds
             mask = self.voxels(self.labels)[box.index] == self.object_id
+        elif self.object_layer is not None:
+            box = self.extent
+            mask = self.voxels(self.object_layer)[box.index] != 0
         else:
-            packed = self.packed()
-            box, mask = packed.box, packed.mask
+            return ()
         if box.is_empty:
             return ()
         along = np.moveaxis(mask, axis, 0)
@@ -367,20 +376,28 @@ class Annotation:
         if packed.box.is_empty or self.object_layer is None or self.labels is None:
             raise InputError("nothing to commit: segment the object first")
         committed = self.voxels(self.labels)[packed.box.index]
-        won = packed.mask & self.policy.writable(committed, self.table, self.object_id)
-        if not won.any():
+        won, is_free = packed.mask, not committed.any()
+        if not is_free:
+            won &= self.policy.writable(committed, self.table, self.object_id)
+        count = int(np.count_nonzero(won)) if self.policy.inside_class is None or not is_free else 0
+        if not count:
             raise InputError(
                 f"nothing to commit: all of {self.table.record.name!r} lies where the commit policy, or a locked "
                 "object, keeps it out"
             )
         self._keep_edited(step)
         self._keep_labels(step, packed.box)
-        before = committed.copy()
-        committed[won] = self.object_id
+        before = np.zeros(0, dtype=np.uint16) if is_free else committed[won]
+        np.copyto(committed, self.object_id, where=won)
         self._clear_edited()
-        self.table = self.table.recounted(before, committed, packed.box)
+        lost = np.bincount(before)
+        self.table = self.table.with_counts(
+            {self.object_id: count},
+            {int(label): int(lost[label]) for label in np.flatnonzero(lost)},
+            packed.box,
+        )
         self.table = self.table.with_record(replace(self.table.record, is_committed=True))
-        return int(np.count_nonzero(won))
+        return count
 
     def reopen(self, step: Step) -> None:
         """Move the committed mask of the current object back to where it is edited.
@@ -399,11 +416,10 @@ class Annotation:
         if own.any():  # otherwise it was erased by hand
             self._keep_edited(step)
             self._keep_labels(step, box)
-            before = voxels.copy()
-            voxels[own] = 0
-            self.voxels(self.object_layer)[box.index][own] = self.object_id
+            np.copyto(voxels, 0, where=own)
+            np.copyto(self.voxels(self.object_layer)[box.index], self.object_id, where=own)
             self.extent = box
-            self.table = self.table.recounted(before, voxels, box)
+            self.table = self.table.with_counts({}, {self.object_id: int(np.count_nonzero(own))}, box)
         self.table = self.table.with_record(replace(self.table.record, is_committed=False))
 
     def delete(self, step: Step) -> None:

@@ -233,7 +233,7 @@ class AnnotationSession:
     @property
     def num_open_voxels(self) -> int:
         """Voxels of the mask that is being edited."""
-        return 0 if self._annotation is None else int(np.count_nonzero(self._annotation.packed().mask))
+        return 0 if self._annotation is None else self._annotation.num_open_voxels
 
     @property
     def voxel_volume_mm3(self) -> float | None:
