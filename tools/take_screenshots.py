@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import napari
+from qtpy.QtTest import QTest
 
 from napari_medicosam import session
 from napari_medicosam.io.sample import ct_abdomen
@@ -34,6 +35,7 @@ def main(folder: Path) -> None:
     if not annotation.wait(240):
         raise SystemExit("the propagation did not end")
     viewer.dims.set_point(0, viewer.layers[0].scale[0] * (scan.slice_index + 2))
+    QTest.qWait(500)  # the review strip follows with a delay
     viewer.window.screenshot(str(folder / "propagated.png"), canvas_only=False)
     viewer.close()
 
