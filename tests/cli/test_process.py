@@ -18,7 +18,15 @@ NUM_SLICES = 300
 
 def start(*words, **more):
     command = [sys.executable, "-c", "from napari_medicosam.cli.app import main; main()", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    # A shell that runs the tests in the background has made its children deaf to Ctrl-C.
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **more,
+    )
 
 
 @pytest.fixture
