@@ -230,17 +230,54 @@ def test_an_answer_that_comes_late_belongs_to_the_object_that_asked(make_session
     committed = viewer.layers[LABELS_NAME].data
     assert (committed[2, 5:15, 5:15] == 1).all()
     assert not viewer.layers[OBJECT_NAME].data.any()
+    check_counts(viewer, session)
     session.select(1)
     assert viewer.layers[OBJECT_NAME].data[2, 10, 10] == 1
     session.undo()
-    session.undo()
-    assert session.object_id == 1
-    assert session.objects[0].is_committed
-    assert (committed[2, 5:15, 5:15] == 1).all()
+    session.undo()  # the late answer is a step of its own
+    assert not committed.any()
+    assert not session.objects[0].is_committed
     check_counts(viewer, session)
     session.undo()
-    assert not committed.any()
+    assert session.object_id == 1
+    session.undo()
     assert not session.prompts.all
+    for _ in range(3):
+        session.redo()
+    assert (committed[2, 5:15, 5:15] == 1).all()
+    check_counts(viewer, session)
+
+
+def test_an_answer_after_a_commit_and_back_again(make_session, service):
+    viewer, session = make_session(synchronous=False)
+    session.add_box(2, (5, 5, 15, 15))
+    assert session.wait(60)
+    service.hold()
+    session.add_point((2, 20, 20))
+    assert service.entered.wait(60)
+    session.commit()
+    service.gate.set()
+    assert session.wait(60)
+    committed, edited = viewer.layers[LABELS_NAME].data, viewer.layers[OBJECT_NAME].data
+    assert committed[2, 20, 20] == committed[2, 10, 10] == 1
+    check_counts(viewer, session)
+    session.undo()
+    session.undo()
+    assert not committed.any()
+    assert edited[2, 10, 10] == 1
+    assert not session.objects[0].is_committed
+    check_counts(viewer, session)
+
+
+def test_what_fails_takes_nothing_from_redo(make_session):
+    _, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    session.undo()
+    with pytest.raises(InputError, match="nothing to commit"):
+        session.commit()
+    assert not session.next_candidate()
+    session.redo()
+    assert session.prompts.boxes
 
 
 def test_saved_labels_hold_the_open_object_too(make_session, tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.io.volumes import read_labels
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
@@ -51,9 +52,11 @@ def test_objects_are_the_same_at_all_times(beating):
         1,
         1,
     ]
+    session.commit_policy = CommitPolicy(overwrite=True)
     session.change_object(1, name="atrium", is_locked=True)
     viewer.dims.set_current_step(0, 0)
     assert session.objects[0].name == "atrium"
+    assert session.commit_policy.overwrite
     assert session.objects[0].is_locked
     viewer.dims.set_current_step(0, 1)
     session.undo()

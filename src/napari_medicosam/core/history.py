@@ -32,11 +32,13 @@ class Step:
         kind: what was done, for people and for merging.
         object_id: the object it was done to.
         swaps: by what was changed; the first content that was remembered of it stays.
+        replaced: steps that could be done again before this one, and can be again when it comes to nothing.
     """
 
     kind: str
     object_id: int
     swaps: dict[Hashable, Swap] = field(default_factory=dict)
+    replaced: list[Step] = field(default_factory=list)
 
     @property
     def num_bytes(self) -> int:
@@ -68,8 +70,10 @@ class History:
 
     def begin(self, kind: str, object_id: int) -> Step:
         """A new step; what was undone is gone."""
-        self.undone.clear()
-        step = Step(kind, object_id)
+        if self.done:
+            self.done[-1].replaced = []
+        step = Step(kind, object_id, replaced=self.undone)
+        self.undone = []
         self.done.append(step)
         self.trim()
         return step
@@ -100,6 +104,8 @@ class History:
 
     def discard(self, step: Step) -> None:
         """Forget a step that changed nothing."""
+        if step is self.last and not self.undone:
+            self.undone = step.replaced
         if step in self.done:
             self.done.remove(step)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MM_PER_UNIT = {
+MM_PER_UNIT = {
     "meter": 1e3,
     "centimeter": 10.0,
     "millimeter": 1.0,
@@ -56,9 +56,9 @@ def _record_of_layer(labels: NDArray[Any], meta: Mapping[str, Any]) -> VolumeRec
     scale = np.ones(labels.ndim) if meta.get("scale") is None else np.asarray(meta["scale"], dtype=np.float64)
     units = meta.get("units")
     names = [str(unit) for unit in units] if isinstance(units, (list, tuple)) else [str(units)] * labels.ndim
-    is_length = all(name in _MM_PER_UNIT for name in names)
+    is_length = all(name in MM_PER_UNIT for name in names)
     if is_length and len(names) == len(scale):
-        scale = scale * [_MM_PER_UNIT[name] for name in names]
+        scale = scale * [MM_PER_UNIT[name] for name in names]
     spacing = (1.0, *scale.tolist())[-3:]
     z, y, x = (int(n) for n in shape)
     header = FileHeader(unit="mm" if is_length else None)

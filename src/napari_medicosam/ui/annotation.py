@@ -104,12 +104,17 @@ class Annotation:
     @property
     def is_empty(self) -> bool:
         """True when the current object has neither prompts nor a mask."""
-        return not self.current.planes and not self.table.record.is_committed and self.packed().box.is_empty
+        return not self.current.planes and not self.table.record.is_committed and not self.num_open_voxels
 
     @property
     def user_planes(self) -> frozenset[SlicePlane]:
         """Slices of the current object that the user has prompted, painted or approved."""
         return self.current.planes | self.table.anchors_of(self.object_id)
+
+    def check_unlocked(self) -> None:
+        """Raise `InputError` when the current object is locked: to be asked before a step begins."""
+        if self.table.record.is_locked:
+            raise InputError(f"{self.table.record.name!r} is locked: unlock it to change it")
 
     def is_edited(self, object_id: int) -> bool:
         """True for the object whose mask lies in the object layer."""
@@ -321,12 +326,9 @@ class Annotation:
         part = voxels[box.index]
         painted = part.copy()
         part[...] = before
+        self.check_unlocked()
         step = self.begin("paint")
-        try:
-            self.reopen(step)
-        except InputError:
-            self.history.discard(step)
-            raise
+        self.reopen(step)
         changed = np.moveaxis(painted != before, axis, 0).any(axis=(1, 2))
         planes = [
             SlicePlane(axis, index)
@@ -400,14 +402,8 @@ class Annotation:
         return count
 
     def reopen(self, step: Step) -> None:
-        """Move the committed mask of the current object back to where it is edited.
-
-        Raises:
-            InputError: for a locked object.
-        """
+        """Move the committed mask of the current object, which is not locked, back to where it is edited."""
         record = self.table.record
-        if record.is_locked:
-            raise InputError(f"{record.name!r} is locked: unlock it to change it")
         if not record.is_committed or self.object_layer is None or self.labels is None:
             return
         box = record.bounds
@@ -423,11 +419,7 @@ class Annotation:
         self.table = self.table.with_record(replace(self.table.record, is_committed=False))
 
     def delete(self, step: Step) -> None:
-        """Remove the current object with its prompts and masks.
-
-        Raises:
-            InputError: for a locked object.
-        """
+        """Remove the current object, which is not locked, with its prompts and masks."""
         self.reopen(step)
         self._keep_edited(step)
         self._clear_edited()
@@ -453,7 +445,7 @@ class Annotation:
                 record, is_committed=known.is_committed, num_voxels=known.num_voxels, bounds=known.bounds
             )
             table = table.with_record(shared)
-        if self.packed().box.is_empty:
+        if not self.num_open_voxels:
             table = table.with_current(other.object_id)
         self.table = table
 
@@ -472,44 +464,25 @@ class Annotation:
             record = ObjectRecord(object_id, name or f"object {object_id}", class_id)
         self.table = self.table.with_record(record).with_current(record.object_id)
 
-    def write_committed(
-        self, plane: SlicePlane, mask: NDArray[np.bool_], object_id: int, step: Step | None
-    ) -> None:
-        """Write the mask of an object that is not being edited any more on a slice, as the policy allows."""
-        if self.labels is None:
+    def write_committed(self, plane: SlicePlane, mask: NDArray[np.bool_], object_id: int) -> None:
+        """Write a mask that came after the user went on to another object, as the policy allows; a step of its own."""
+        if self.labels is None or object_id not in self.table.records:
             return
         label_slice = plane.cut(self.voxels(self.labels))
         region = Region.of_mask(label_slice == object_id).union(Region.of_mask(mask))
         if region.is_empty:
             return
-        if step is not None:
-            self._keep_labels(step, VoxelBox.of_slice(plane, region))
+        box = VoxelBox.of_slice(plane, region)
+        step = self.history.begin("late answer", object_id)
+        self.keep_table(step)
+        self._keep_labels(step, box)
         inner, wanted = label_slice[region.slices_yx], mask[region.slices_yx]
         writable = self.policy.writable(inner, self.table, object_id)
         before = inner.copy()
         inner[writable & (inner == object_id)] = 0
         inner[writable & wanted] = object_id
-        self.table = self.table.recounted(before, inner, VoxelBox.of_slice(plane, region))
-        self._say_committed(object_id, step)
-
-    def _say_committed(self, object_id: int, step: Step | None) -> None:
-        """An object got its first mask after the user went on: it is committed, in what was remembered since, too."""
-
-        def said(table: ObjectTable) -> ObjectTable:
-            record = table.records.get(object_id)
-            if record is None:
-                return table
-            committed = replace(
-                record, is_committed=True, num_voxels=self.table.records[object_id].num_voxels
-            )
-            return table.with_record(committed)
-
-        self.table = said(self.table)
-        later = self.history.done[self.history.done.index(step) + 1 :] if step in self.history.done else []
-        for one in later:
-            swap = one.swaps.get(("table", self.time))
-            if isinstance(swap, TableSwap):
-                swap.table = said(swap.table)
+        table = self.table.recounted(before, inner, box)
+        self.table = table.with_record(replace(table.find(object_id), is_committed=True))
 
     def _keep_edited(self, step: Step) -> None:
         """Remember the whole mask that is being edited; the first word counts."""

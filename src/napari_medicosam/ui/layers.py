@@ -12,6 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap, label_colormap
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.io.records import METADATA_KEY
+from napari_medicosam.io.writer import MM_PER_UNIT
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ _BOX_COLOURS = {POSITIVE: "yellow", NEGATIVE: "red"}
 _NUM_COLOURS = 49
 """Of napari's own colormap of labels."""
 
-_MILLIMETRES = {
-    "millimeter": 1.0, "centimeter": 10.0, "meter": 1000.0, "micrometer": 1e-3, "nanometer": 1e-6,
-}  # fmt: skip
 Tool = Literal["point+", "point-", "box", "scribble+", "scribble-", "lasso+", "lasso-", ""]
 
 
@@ -187,17 +185,17 @@ def _empty_labels(image: Image) -> NDArray[np.uint16]:
 def voxel_volume_mm3(image: Image) -> float | None:
     """Volume of a voxel of an image whose last three axes have a unit of length; None for other images."""
     units = [str(unit) for unit in image.units][-3:]
-    if image.ndim < 3 or not all(unit in _MILLIMETRES for unit in units):
+    if image.ndim < 3 or not all(unit in MM_PER_UNIT for unit in units):
         return None
     steps = np.vstack([np.zeros(image.ndim), np.eye(image.ndim)[-3:]])
     corners = np.array([image.data_to_world(corner) for corner in steps])[:, -3:]
     volume = abs(float(np.linalg.det(corners[1:] - corners[0])))
-    return volume * float(np.prod([_MILLIMETRES[unit] for unit in units]))
+    return volume * float(np.prod([MM_PER_UNIT[unit] for unit in units]))
 
 
 def spacing_zyx(image: Image) -> tuple[float, float, float]:
     """Distance between voxel centres in mm along the last three axes; a unit that is no length counts as mm."""
-    units = [_MILLIMETRES.get(str(unit), 1.0) for unit in image.units][-3:]
+    units = [MM_PER_UNIT.get(str(unit), 1.0) for unit in image.units][-3:]
     linear = np.asarray(image.data_to_world(np.zeros(image.ndim)))
     steps = [np.asarray(image.data_to_world(row)) - linear for row in np.eye(image.ndim)[-3:]]
     sizes = [float(np.linalg.norm(step)) * unit for step, unit in zip(steps, units, strict=True)]

@@ -143,6 +143,7 @@ class Pipeline:
         changed = before.changed_planes(prompts)
         if not changed:
             return
+        annotation.check_unlocked()
         moved = len(prompts.all) == len(before.all)
         kind = f"move {changed}" if moved else "prompt"
         # A drag comes as many small moves, but is one step to undo.
@@ -179,6 +180,7 @@ class Pipeline:
             InputError: when the object is locked.
         """
         annotation = self._wanted()
+        annotation.check_unlocked()
         self.stop_propagation()
         step = annotation.begin("clear")
         self._reopen(step)
@@ -226,7 +228,7 @@ class Pipeline:
         annotation.look_everywhere()
         step = annotation.begin(kind)
         try:
-            if not annotation.packed().box.is_empty:
+            if annotation.num_open_voxels:
                 annotation.commit(step)
             change(annotation, step)
         except InputError:
@@ -267,19 +269,15 @@ class Pipeline:
                 self.events.mask_changed.emit(step.object_id, plane)
 
     def _reopen(self, step: Step) -> None:
-        """Edit a committed object again; a step that may not is forgotten."""
-        annotation = self._wanted()
+        """Edit a committed object again."""
         self._layers.make_missing()
-        try:
-            annotation.reopen(step)
-        except InputError:
-            annotation.history.discard(step)
-            raise
+        self._wanted().reopen(step)
 
     def propagate(self, axis: int, settings: PropagationSettings | None, z_range: tuple[int, int]) -> None:
         """Propagate the current object along an axis as soon as no answer is missing; without settings, from shapes."""
-        self.stop_propagation()
         annotation = self._wanted()
+        annotation.check_unlocked()
+        self.stop_propagation()
         if annotation.table.record.is_committed:
             self._reopen(annotation.begin("reopen"))
         self._queued_propagation = (annotation, axis, settings, z_range)
@@ -292,6 +290,7 @@ class Pipeline:
             InputError: without a mask, for a locked object, or an image whose layer has no spacing.
         """
         annotation = self._wanted()
+        annotation.check_unlocked()
         self.stop_propagation()
         if annotation.table.record.is_committed:
             self._reopen(annotation.begin("reopen"))
@@ -354,7 +353,7 @@ class Pipeline:
         if annotation.is_edited(result.object_id):
             annotation.write_answer(result, step)
         else:  # the user has gone on to another object meanwhile
-            annotation.write_committed(result.plane, result.mask, result.object_id, step)
+            annotation.write_committed(result.plane, result.mask, result.object_id)
         self._show(result.plane, result.object_id)
 
     def _on_question_end(self, key: Key, generation: int) -> None:
@@ -443,9 +442,7 @@ class Pipeline:
             return
         if result is None:
             self._end_of_gaps(annotation, step, run)
-        elif (
-            result.plane not in annotation.user_planes
-        ):  # prompted or painted meanwhile: the user's word stands
+        elif result.plane not in annotation.user_planes:  # else the user's word, given meanwhile, stands
             self._layers.make_missing()
             annotation.write_result(result, step)
             self._show(result.plane, result.object_id)
@@ -462,11 +459,6 @@ class Pipeline:
             ):
                 annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
                 self._show(plane, step.object_id)
-        self._say_filled(annotation, step, run)
-
-    @staticmethod
-    def _say_filled(annotation: Annotation, step: Step, run: Propagation) -> None:
-        axis = run.stack.axis
         filled = dict(annotation.table.filled_of(step.object_id))
         filled |= {(axis, *gap): filled_from for gap, filled_from in run.filled_from.items()}
         annotation.table = annotation.table.with_filled(step.object_id, filled)

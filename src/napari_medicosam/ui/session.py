@@ -280,7 +280,8 @@ class AnnotationSession:
 
     @commit_policy.setter
     def commit_policy(self, policy: CommitPolicy) -> None:
-        self._wanted().policy = policy
+        for known in self._times_of(self._wanted().image):
+            known.policy = policy
         self.events.changed.emit()
 
     def set_classes(self, classes: LabelClasses) -> None:
@@ -363,13 +364,9 @@ class AnnotationSession:
             InputError: for a locked object.
         """
         annotation = self._wanted()
+        annotation.check_unlocked()
         self._pipeline.cancel()
-        step = annotation.begin("delete")
-        try:
-            annotation.delete(step)
-        except InputError:
-            annotation.history.discard(step)
-            raise
+        annotation.delete(annotation.begin("delete"))
         self._show_object()
 
     def change_object(self, object_id: int, **fields: Any) -> None:
@@ -386,11 +383,7 @@ class AnnotationSession:
             )
         step = annotation.begin("change object")
         try:
-            if (
-                fields.get("is_locked")
-                and annotation.is_edited(object_id)
-                and not annotation.packed().box.is_empty
-            ):
+            if fields.get("is_locked") and annotation.is_edited(object_id) and annotation.num_open_voxels:
                 annotation.commit(step)
         except InputError:
             annotation.history.discard(step)
@@ -673,7 +666,8 @@ class AnnotationSession:
         others = self._times_of(layer)
         made = Annotation(layer, layers.volume_of(layer, time), time=time)
         if others:
-            made.ours, made.effort = others[-1].ours, others[-1].effort
+            last = others[-1]
+            made.ours, made.effort, made.policy = last.ours, last.effort, last.policy
         else:
             layer.events.data.connect(self._on_image_data)
         self._annotations.append(made)

@@ -61,8 +61,7 @@ class Worker:
     ) -> Iterator[SegmentResult | None]:
         """Results slice by slice, with time left; None when it has come to its end."""
         service: Any = self.engine.service(settings, report)
-        first, last = run.z_range
-        total = last - first - len(run.anchors)
+        total = len(run.indices) - len(run.anchors)  # at most: anchors are never asked about
         report(0, total, "Propagating …")
         began = time.monotonic()
         results = propagate(
