@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from napari_medicosam.core.geometry import Geometry
 
 
+MM_PER_UNIT = {
+    "meter": 1e3,
+    "centimeter": 10.0,
+    "millimeter": 1.0,
+    "micrometer": 1e-3,
+    "micron": 1e-3,
+    "nanometer": 1e-6,
+}
+"""Units of length as napari's layers name them."""
+
 METADATA_KEY = "medicosam"
 """`layer.metadata["medicosam"]["record"]` is the file's `VolumeRecord`; labels saved with it get its geometry."""
 

@@ -8,22 +8,13 @@ import numpy as np
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import InputError
-from napari_medicosam.io.records import FileHeader, VolumeRecord, record_of
+from napari_medicosam.io.records import MM_PER_UNIT, FileHeader, VolumeRecord, record_of
 from napari_medicosam.io.volumes import write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-MM_PER_UNIT = {
-    "meter": 1e3,
-    "centimeter": 10.0,
-    "millimeter": 1.0,
-    "micrometer": 1e-3,
-    "micron": 1e-3,
-    "nanometer": 1e-6,
-}
 
 
 def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:

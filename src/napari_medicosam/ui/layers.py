@@ -11,8 +11,7 @@ from napari.layers import Labels, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
 
 from napari_medicosam.errors import InputError
-from napari_medicosam.io.records import METADATA_KEY
-from napari_medicosam.io.writer import MM_PER_UNIT
+from napari_medicosam.io.records import METADATA_KEY, MM_PER_UNIT
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
