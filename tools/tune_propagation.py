@@ -2,10 +2,12 @@
 
     python tools/record_propagation.py VOLUMES -o STEPS.csv --embeddings STORE --only la_mr_00 --only totalseg_mr_sm
     python tools/tune_propagation.py STEPS.csv
+    python tools/tune_propagation.py STEPS.csv --reference-mm 2
 
 Every stop rule of `IOU_THRESHOLDS` x `CONFIDENCES` is tried on what tools/record_propagation.py has written down, with
 every mode, box extension and zoom in it. Prints the mean 3D Dice over objects; `at best` is what a rule that knew the
-ground truth would reach. docs/tuning.md records what came out and what was chosen.
+ground truth would reach. With `--reference-mm`, thresholds are for slices that far apart, as in
+`PropagationSettings`. docs/tuning.md records what came out and what was chosen.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ import numpy as np
 import pandas as pd
 import typer
 
+from napari_medicosam.core.geometry import SliceStack
+from napari_medicosam.predict.propagation_settings import PropagationSettings, StopRule
+
 IOU_THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
 CONFIDENCES = (0.0, 0.7, 0.75, 0.8, 0.85, 0.9)
 HOW = ["mode", "extension", "zoom"]
 OBJECT = ["volume", "object"]
 
 
-def main(steps: Path) -> None:
+def main(steps: Path, reference_mm: float = 0.0) -> None:
     """Print a line a mode, extension, zoom and IoU threshold, with a column a confidence."""
     found = pd.read_csv(steps)
     print(
@@ -35,7 +40,7 @@ def main(steps: Path) -> None:
         runs = [run for _, run in lines.groupby(OBJECT)]
         best = float(np.mean([best_dice(run) for run in runs]))
         table = {
-            rule: float(np.mean([dice(run, *rule) for run in runs]))
+            rule: float(np.mean([dice(run, rule_of(run, *rule, reference_mm)) for run in runs]))
             for rule in product(IOU_THRESHOLDS, CONFIDENCES)
         }
         for threshold in IOU_THRESHOLDS:
@@ -43,14 +48,26 @@ def main(steps: Path) -> None:
             print(f"{how[0]:<16} {how[1]:<6} {how[2]:<6} {threshold}  {means}  {best:7.3f}  {len(runs)}")
 
 
-def dice(run: pd.DataFrame, threshold: float, confidence: float) -> float:
-    """3D Dice of one object when its run stops by these."""
+def rule_of(run: pd.DataFrame, threshold: float, confidence: float, reference_mm: float) -> StopRule:
+    """The rule for the volume of a run; a reference of 0 takes the threshold as it is."""
+    spacing = float(run["spacing_z"].iloc[0])
+    settings = PropagationSettings(
+        iou_threshold=threshold, min_confidence=confidence, reference_spacing_mm=reference_mm or None
+    )
+    return settings.stop_rule(SliceStack(np.empty((1, 1, 1)), 0, (spacing, 1.0, 1.0)))
+
+
+def dice(run: pd.DataFrame, rule: StopRule) -> float:
+    """3D Dice of one object when its run stops by a rule."""
     anchor = run[run["side"] == 0].iloc[0]
     overlap, area = anchor["overlap"], anchor["area"]
     for side in (-1, 1):
         way = run[run["side"] == side].sort_values("step")
-        stops = (way["iou"] < threshold) | (way["iou_prediction"] < confidence * anchor["iou_prediction"])
-        kept = way[~stops.cummax()]
+        stops = [
+            rule.ends_at(*seen, anchor["iou_prediction"])
+            for seen in zip(way["iou"], way["iou_prediction"], strict=True)
+        ]
+        kept = way[~np.maximum.accumulate(np.array(stops, dtype=bool))]
         overlap, area = overlap + kept["overlap"].sum(), area + kept["area"].sum()
     return float(2 * overlap / (area + anchor["truth_total"]))
 

@@ -124,3 +124,14 @@ def test_stack_reads_rgb_slices_and_refuses_what_is_not_there():
         stack.pixels(3)
     with pytest.raises(InputError, match="axis must be 0, 1 or 2"):
         SliceStack(np.zeros((2, 3, 4)), 3)
+
+
+def test_a_stack_knows_its_spacing_or_says_so():
+    array = np.zeros((2, 3, 4))
+    stack = SliceStack(array, 1, (3.0, 2.0, 0.5))
+    assert (stack.slice_spacing, stack.pixel_spacing_yx) == (2.0, (3.0, 0.5))
+    unknown = SliceStack(array, 1)
+    assert unknown.slice_spacing is unknown.pixel_spacing_yx is None
+    for bad in ((1.0, 2.0), (1.0, 0.0, 1.0), (1.0, np.nan, 1.0)):
+        with pytest.raises(InputError, match="three positive numbers"):
+            SliceStack(array, 0, bad)

@@ -99,3 +99,12 @@ def test_nothing_comes_from_nothing():
         derive_prompts(np.zeros((5, 5), bool), PLANE, PromptMode.parse("box"))
     with pytest.raises(InputError, match="0 or more"):
         derive_box(blob(), -1)
+
+
+def test_a_pair_is_pixels_of_rows_and_of_columns():
+    mask = np.zeros((60, 60), bool)
+    mask[20:30, 20:40] = True
+    assert derive_box(mask, (0.5, 3)).bounds == (19.5, 17, 30.5, 43)
+    assert derive_box(mask, (0, 30)).bounds == (20, 0, 30, 60)
+    with pytest.raises(InputError, match="0 or more"):
+        derive_box(mask, (1, -0.5))

@@ -8,7 +8,8 @@ import pytest
 from skimage.draw import disk
 
 from napari_medicosam.core.geometry import SlicePlane, SliceStack
-from napari_medicosam.core.prompt_derivation import PromptMode
+from napari_medicosam.core.interpolation import interpolate_between
+from napari_medicosam.core.prompt_derivation import PromptMode, derive_box
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import InputError
@@ -128,15 +129,38 @@ def test_between_two_annotated_slices_nothing_stops_it():
     ],
 )
 def test_between_two_anchors_everything_is_filled_from_both_ends(anchors, order, sources):
+    """As the reference does it."""
     phantom = Phantom(discs())
-    between = (anchors[0], anchors[1] + 1)
+    z_range = (anchors[0], anchors[1] + 1)
+    settings = replace(SETTINGS, between="neighbours")
     found = list(
-        propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], SETTINGS, z_range=between)
+        propagate(phantom, phantom.stack, [phantom.anchor(i) for i in anchors], settings, z_range=z_range)
     )
     assert [r.plane.index for r in found] == order
     for request in phantom.asked:
         wanted = np.any([phantom.stack.pixels(i) == 1 for i in sources[request.plane.index]], axis=0)
         assert np.array_equal(request.prompts.mask, wanted)
+
+
+def test_between_two_anchors_slices_are_asked_with_the_shape_between():
+    phantom = Phantom(discs(drift=2))
+    ends = [phantom.anchor(2), phantom.anchor(7)]
+    found = list(propagate(phantom, phantom.stack, ends, SETTINGS, z_range=(2, 8)))
+    assert [r.plane.index for r in found] == [3, 4, 5, 6]
+    shapes = interpolate_between(ends[0].mask, ends[1].mask, 4)
+    for request, shape in zip(phantom.asked, shapes, strict=True):
+        np.testing.assert_array_equal(request.prompts.mask, shape)
+        assert request.prompts.box == derive_box(shape, SETTINGS.box_extension)
+    with pytest.raises(InputError, match="shapes or neighbours"):
+        PropagationSettings(between="guesses")
+
+
+def test_the_surest_anchor_is_what_confidence_is_measured_by():
+    """A poor mask on the slice beside must not let the way run on through the volume."""
+    phantom = Doubting({8: 0.6}, discs(drift=0))
+    anchors = [replace(phantom.anchor(3), iou_prediction=0.9), replace(phantom.anchor(5), iou_prediction=0.4)]
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS)]
+    assert max(found) == 7
 
 
 def test_filling_has_no_stop_rule():
@@ -211,7 +235,7 @@ def test_anchors_that_make_no_sense(anchors, more, message):
 
 def test_anchors_of_two_objects_or_another_axis():
     phantom = Phantom(discs())
-    with pytest.raises(InputError, match="one object at a time"):
+    with pytest.raises(InputError, match="a run an object"):
         list(propagate(phantom, phantom.stack, [phantom.anchor(3), phantom.anchor(5, object_id=2)], SETTINGS))
     with pytest.raises(InputError, match="lies on axis 0"):
         list(propagate(phantom, SliceStack(phantom.array, 1), [phantom.anchor(3)], SETTINGS))

@@ -331,13 +331,13 @@ def test_logits_of_another_view_are_moved_into_the_one_at_hand(tiny, monkeypatch
 
 def spy(monkeypatch):
     """The previous logits that the predictor is asked with."""
-    asked, predict = [], Predictor.predict
+    asked, predict_batch = [], Predictor.predict_batch
 
-    def watched(self, embedding, prompts, previous_logits=None, **more):
-        asked.append(previous_logits)
-        return predict(self, embedding, prompts, previous_logits, **more)
+    def watched(self, embedding, questions, **more):
+        asked.extend(question.previous_logits for question in questions)
+        return predict_batch(self, embedding, questions, **more)
 
-    monkeypatch.setattr(Predictor, "predict", watched)
+    monkeypatch.setattr(Predictor, "predict_batch", watched)
     return asked
 
 
@@ -347,7 +347,7 @@ class Finds:
     def __init__(self, monkeypatch, radius, nothing_in=(), iou_in_views=0.8):
         self.calls = []
 
-        def predict(predictor, embedding, prompts, previous_logits=None, **more):
+        def predict(embedding, prompts, previous_logits):
             self.calls.append((embedding.original_size, prompts, previous_logits))
             rows, columns = embedding.original_size
             y, x = prompts.points[0].position_yx
@@ -357,7 +357,13 @@ class Finds:
             iou = 0.8 if embedding.original_size == (120, 150) else iou_in_views
             return Prediction(mask[None], np.array([iou], np.float32), logits)
 
-        monkeypatch.setattr(Predictor, "predict", predict)
+        monkeypatch.setattr(
+            Predictor,
+            "predict_batch",
+            lambda predictor, embedding, questions, **more: [
+                predict(embedding, one.prompts, one.previous_logits) for one in questions
+            ],
+        )
 
 
 def test_a_point_is_asked_on_the_slice_and_again_in_the_view_of_what_was_found(tiny, encoded, monkeypatch):

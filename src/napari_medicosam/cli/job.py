@@ -91,7 +91,8 @@ def open_job(image: Volume, axis: int, options: JobOptions) -> Job:
     mapping = resolve_intensity(options.window or model.window, image.array, is_rgb=image.is_rgb)
     store = _open_store(image, model, mapping, options.embeddings)
     service = SegmentationService(model, mapping, store, options.zoom)
-    return Job(image, SliceStack(image.array, axis), service)
+    spacing = image.geometry.spacing_zyx if image.header.unit == "mm" else None
+    return Job(image, SliceStack(image.array, axis, spacing), service)
 
 
 def _open_store(

@@ -72,13 +72,20 @@ class SliceStack:
     Args:
         array: (z, y, x) or (z, y, x, 3); anything that numpy can index and convert, read slice by slice.
         axis: 0, 1 or 2.
+        spacing_zyx: distance between voxel centres along each array axis, in mm; None where it is not known.
+
+    Raises:
+        InputError: for another axis, or a spacing that is not three positive numbers.
     """
 
     array: Any
     axis: int
+    spacing_zyx: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         SlicePlane(self.axis, 0)
+        if self.spacing_zyx is not None:
+            _check_spacing(self.spacing_zyx)
 
     def __len__(self) -> int:
         return int(self.array.shape[self.axis])
@@ -88,6 +95,19 @@ class SliceStack:
         """Voxels along each array axis."""
         z, y, x = self.array.shape[:3]
         return int(z), int(y), int(x)
+
+    @property
+    def slice_spacing(self) -> float | None:
+        """Distance between neighbouring slices in mm; None where it is not known."""
+        return None if self.spacing_zyx is None else float(self.spacing_zyx[self.axis])
+
+    @property
+    def pixel_spacing_yx(self) -> tuple[float, float] | None:
+        """Distance between rows and between columns of a slice in mm; None where it is not known."""
+        if self.spacing_zyx is None:
+            return None
+        rows, columns = (float(mm) for axis, mm in enumerate(self.spacing_zyx) if axis != self.axis)
+        return rows, columns
 
     def plane(self, index: int) -> SlicePlane:
         """Address of slice `index`; `InputError` when there is none."""
@@ -141,11 +161,7 @@ class Geometry:
         cls, shape_zyx: tuple[int, int, int], spacing_zyx: ArrayLike = (1.0, 1.0, 1.0)
     ) -> Geometry:
         """Geometry with index axes parallel to R, A, S and the origin at voxel 0. `spacing_zyx` in mm."""
-        spacing = np.asarray(spacing_zyx, dtype=np.float64)
-        if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-            raise InputError(
-                f"spacing must be three positive numbers (z, y, x) in mm, got {spacing.tolist()}"
-            )
+        spacing = _check_spacing(spacing_zyx)
         return cls(shape_zyx, np.diag([*spacing[::-1], 1.0]))
 
     @property
@@ -208,3 +224,10 @@ class Geometry:
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape_zyx])).reshape(3, -1).T
         distance = np.abs(self.index_to_ras_mm(corners) - other.index_to_ras_mm(corners))
         return bool(distance.max() <= tolerance_mm)
+
+
+def _check_spacing(spacing_zyx: ArrayLike) -> NDArray[np.float64]:
+    spacing = np.asarray(spacing_zyx, dtype=np.float64)
+    if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise InputError(f"spacing must be three positive numbers (z, y, x) in mm, got {spacing.tolist()}")
+    return spacing

@@ -17,6 +17,8 @@ from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane
@@ -30,6 +32,10 @@ _NAMED_MODES = {
 }
 _PARTS = ("box", "mask", "points", "single_point")
 _INNER_DISTANCE, _OUTER_DISTANCE = 3, 5
+
+BoxExtension = float | tuple[float, float]
+"""Growth of a box. A number: >= 1 pixels a side, < 1 a fraction of the side's length. Two: pixels a side, of rows and
+of columns, however few they are (what a length in mm comes to)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class PromptMode:
 
 
 def derive_prompts(
-    mask: NDArray[np.bool_], plane: SlicePlane, mode: PromptMode, box_extension: float = 0.0
+    mask: NDArray[np.bool_], plane: SlicePlane, mode: PromptMode, box_extension: BoxExtension = 0.0
 ) -> PromptSet:
     """Prompts on `plane` from a non-empty mask (rows, columns), usually that of the slice beside it.
 
@@ -67,7 +73,8 @@ def derive_prompts(
         mask: bool, the object.
         plane: the slice that the prompts are for.
         mode: which prompts.
-        box_extension: >= 1 pixels a side, < 1 a fraction of the side's length; clipped to the slice.
+        box_extension: growth of the box, which also bounds where points off the object are sought; clipped to the
+            slice.
 
     Raises:
         InputError: for an empty mask or a negative extension.
@@ -83,15 +90,19 @@ def derive_prompts(
     return PromptSet(plane, points=points, box=box, mask=mask if mode.mask else None)
 
 
-def derive_box(mask: NDArray[np.bool_], extension: float = 0.0) -> BoxPrompt:
-    """Half-open bounds of a non-empty mask, extended (see `derive_prompts`) and clipped to the slice."""
-    if extension < 0:
+def derive_box(mask: NDArray[np.bool_], extension: BoxExtension = 0.0) -> BoxPrompt:
+    """Half-open bounds of a non-empty mask, extended (`BoxExtension`) and clipped to the slice."""
+    if min(extension if isinstance(extension, tuple) else (extension,)) < 0:
         raise InputError(f"box extension must be 0 or more, got {extension}")
     region = Region.of_mask(mask)
     if region.is_empty:
         raise InputError("cannot derive a box from an empty mask")
-    grow_y = extension if extension >= 1 else extension * (region.y1 - region.y0)
-    grow_x = extension if extension >= 1 else extension * (region.x1 - region.x0)
+    if isinstance(extension, tuple):
+        grow_y, grow_x = extension
+    elif extension >= 1:
+        grow_y = grow_x = extension
+    else:
+        grow_y, grow_x = (extension * length for length in region.size_yx)
     rows, columns = mask.shape
     return BoxPrompt(
         max(region.y0 - grow_y, 0.0),
@@ -99,6 +110,16 @@ def derive_box(mask: NDArray[np.bool_], extension: float = 0.0) -> BoxPrompt:
         min(region.y1 + grow_y, float(rows)),
         min(region.x1 + grow_x, float(columns)),
     )
+
+
+def box_around(
+    mask: NDArray[np.bool_], points: Iterable[PointPrompt], extension: BoxExtension = 0.05
+) -> BoxPrompt:
+    """The box to correct a non-empty mask in: extended bounds (`derive_box`) that hold all positive clicks, too."""
+    y0, x0, y1, x1 = derive_box(mask, extension).bounds
+    for y, x in (point.position_yx for point in points if point.positive):
+        y0, x0, y1, x1 = min(y0, y), min(x0, x), max(y1, y + 1), max(x1, x + 1)
+    return BoxPrompt(max(y0, 0.0), max(x0, 0.0), min(y1, float(mask.shape[0])), min(x1, float(mask.shape[1])))
 
 
 def _inside_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -112,7 +133,7 @@ def _innermost_point(mask: NDArray[np.bool_]) -> PointPrompt:
     return PointPrompt((float(y), float(x)), positive=True)
 
 
-def _extreme_points(mask: NDArray[np.bool_], box_extension: float) -> tuple[PointPrompt, ...]:
+def _extreme_points(mask: NDArray[np.bool_], box_extension: BoxExtension) -> tuple[PointPrompt, ...]:
     inside = ndimage.gaussian_filter(_inside_distance(mask), sigma=1)
     peaks = peak_local_max(
         inside, min_distance=_INNER_DISTANCE, exclude_border=False, labels=mask.astype(np.uint8)

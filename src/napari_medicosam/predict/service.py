@@ -7,6 +7,8 @@ own.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +20,12 @@ from napari_medicosam.core.results import Candidate, Region, SegmentRequest, Seg
 from napari_medicosam.core.views import logits_between_views, mask_in_slice, prompts_in_view
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.encoder import SliceEncoder
-from napari_medicosam.predict.predictor import Embedding, Predictor
+from napari_medicosam.predict.predictor import Embedding, Prediction, Predictor, Question
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule, bounds_of_found, choose_view, object_bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from napari_medicosam.cache.store import EmbeddingStore
@@ -31,6 +35,12 @@ if TYPE_CHECKING:
 
 VIEW_BYTES = 1 << 28
 """Memory for the embeddings of views of one service: 128 of the light models."""
+
+MAX_BATCH = 16
+"""Objects that share a decoder call: upscaled to the model's size, each mask takes 4 MB on its way."""
+
+MAX_BATCH_CPU = 4
+"""On processors more objects at once fall out of the caches: 16 take a third longer than 16 alone, 4 just as long."""
 
 
 class SegmentationService:
@@ -58,6 +68,7 @@ class SegmentationService:
         self._views = MemoryEmbeddingStore(VIEW_BYTES)
         self._encoder = SliceEncoder(model, mapping)
         self._predictor = Predictor(model)
+        self._max_batch = MAX_BATCH_CPU if model.sam.device.type == "cpu" else MAX_BATCH
         self._encoding = threading.Lock()
 
     def segment(self, request: SegmentRequest) -> SegmentResult:
@@ -68,27 +79,29 @@ class SegmentationService:
         again in a view of what was found there when that is small; of the two answers the one counts of which the
         model thinks better, as a view around the wrong thing shows nothing of the right one.
         """
-        prompts, view, logits = request.prompts, request.previous_view, request.previous_logits
-        if prompts.is_stop:
-            return self._nothing(request)
-        size_yx = (request.image_slice.shape[0], request.image_slice.shape[1])
-        if self.zoom.policy == "never":
-            return self._look(request, None, logits, view)
-        bounds = object_bounds(prompts, size_yx, logits, view)
-        if bounds is not None:
-            wanted = choose_view(self.zoom, bounds, prompts.points, size_yx, view)
-            return self._look(request, wanted, logits, view)
-        first = self._look(request, None, logits, view)
-        found = bounds_of_found(first.mask, prompts.points)
-        wanted = found and choose_view(self.zoom, found, prompts.points, size_yx, view)
-        if wanted is None:
-            return first
-        if self.zoom.reuse_first_mask:
-            logits, view = first.low_res_logits, None
-        second = self._look(request, wanted, logits, view)
-        if second.region.is_empty or second.iou_prediction < first.iou_prediction:
-            return first
-        return second
+        return self.segment_many([request])[0]
+
+    def segment_many(self, requests: Sequence[SegmentRequest]) -> list[SegmentResult]:
+        """The answers of `segment` to requests on one slice, in the order asked.
+
+        The slice is embedded once, and all that are asked on the whole of it, or in one view of it, share decoder
+        calls (`Predictor.predict_batch`); where another view of it is wanted, that is looked at for itself.
+
+        Raises:
+            InputError: for requests on different slices.
+        """
+        _check_one_slice(requests)
+        firsts = {n: self._first_look(r) for n, r in enumerate(requests) if not r.prompts.is_stop}
+        found = self._see(requests, firsts)
+        seconds = {
+            number: look
+            for number, result in found.items()
+            if (look := self._second_look(requests[number], firsts[number], result)) is not None
+        }
+        for number, second in self._see(requests, seconds).items():
+            if not second.region.is_empty and second.iou_prediction >= found[number].iou_prediction:
+                found[number] = second
+        return [found.get(number) or self._nothing(request) for number, request in enumerate(requests)]
 
     def embed(self, plane: SlicePlane, image_slice: NDArray[Any]) -> Embedding:
         """The slice's embedding: from the store, else encoded and stored.
@@ -111,46 +124,51 @@ class SegmentationService:
         """True when asking about this slice will not have to encode it."""
         return self._store.has(plane, slice_digest(image_slice))
 
-    def _look(
-        self,
-        request: SegmentRequest,
-        view: Region | None,
-        logits: NDArray[np.float32] | None,
-        logits_view: Region | None,
-    ) -> SegmentResult:
-        """Ask in a view of the slice (None: on all of it), with low-res logits of the same or of another view."""
-        size_yx = (request.image_slice.shape[0], request.image_slice.shape[1])
-        if logits is not None:
-            logits = logits_between_views(logits, logits_view, view, size_yx)
-        if view is None:
-            embedding, prompts = self.embed(request.plane, request.image_slice), request.prompts
-        else:
-            embedding = self._embed_view(request.image_slice[view.slices_yx])
-            prompts = prompts_in_view(request.prompts, view)
-        prediction = self._predictor.predict(embedding, prompts, logits)
-        found = [
-            Candidate(
-                frozen_array(mask if view is None else mask_in_slice(mask, view, size_yx)),
-                float(iou_prediction),
-                frozen_array(low_res_logits),
-            )
-            for mask, iou_prediction, low_res_logits in zip(
-                prediction.masks, prediction.iou_predictions, prediction.low_res_logits, strict=True
-            )
-        ]
-        best = found[prediction.best]
-        by_size = sorted(found, key=lambda one: -int(np.count_nonzero(one.mask)))
-        return SegmentResult(
-            plane=request.plane,
-            mask=best.mask,
-            region=Region.of_mask(best.mask),
-            iou_prediction=best.iou_prediction,
-            low_res_logits=best.low_res_logits,
-            object_id=request.object_id,
-            generation=request.generation,
-            view=view,
-            candidates=tuple(by_size) if len(found) > 1 else (),
-        )
+    def _first_look(self, request: SegmentRequest) -> _Look:
+        view, logits = request.previous_view, request.previous_logits
+        if self.zoom.policy == "never":
+            return _Look(None, logits, view, is_last=True)
+        size_yx = _size_yx(request)
+        bounds = object_bounds(request.prompts, size_yx, logits, view)
+        if bounds is None:
+            return _Look(None, logits, view, is_last=False)
+        wanted = choose_view(self.zoom, bounds, request.prompts.points, size_yx, view)
+        return _Look(wanted, logits, view, is_last=True)
+
+    def _second_look(self, request: SegmentRequest, look: _Look, first: SegmentResult) -> _Look | None:
+        """In a view of what was found by points alone; None where that is not small, or nothing."""
+        if look.is_last:
+            return None
+        points, size_yx = request.prompts.points, _size_yx(request)
+        found = bounds_of_found(first.mask, points)
+        wanted = found and choose_view(self.zoom, found, points, size_yx, look.logits_view)
+        if wanted is None:
+            return None
+        if self.zoom.reuse_first_mask:
+            return _Look(wanted, first.low_res_logits, None, is_last=True)
+        return _Look(wanted, look.logits, look.logits_view, is_last=True)
+
+    def _see(
+        self, requests: Sequence[SegmentRequest], looks: Mapping[int, _Look]
+    ) -> dict[int, SegmentResult]:
+        """What is found by looks at one slice, by the numbers of their requests."""
+        of_view: dict[Region | None, list[int]] = defaultdict(list)
+        for number, look in looks.items():
+            of_view[look.view].append(number)
+        results: dict[int, SegmentResult] = {}
+        for view, numbers in of_view.items():
+            request = requests[numbers[0]]
+            if view is None:
+                embedding = self.embed(request.plane, request.image_slice)
+            else:
+                embedding = self._embed_view(request.image_slice[view.slices_yx])
+            for start in range(0, len(numbers), self._max_batch):
+                few = numbers[start : start + self._max_batch]
+                questions = [_question(requests[number], looks[number]) for number in few]
+                predictions = self._predictor.predict_batch(embedding, questions)
+                for number, prediction in zip(few, predictions, strict=True):
+                    results[number] = _result(requests[number], view, prediction)
+        return results
 
     def _embed_view(self, pixels: NDArray[Any]) -> Embedding:
         """The embedding of a view, from memory, else encoded; rounded as one of a whole slice."""
@@ -179,3 +197,67 @@ class SegmentationService:
             object_id=request.object_id,
             generation=request.generation,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """How a request is asked.
+
+    Attributes:
+        view: the part of its slice that is shown; None for all of it.
+        logits: low-res logits that are fed back, if any.
+        logits_view: what they cover.
+        is_last: no second look follows, in a view of what this one finds.
+    """
+
+    view: Region | None
+    logits: NDArray[np.float32] | None
+    logits_view: Region | None
+    is_last: bool
+
+
+def _check_one_slice(requests: Sequence[SegmentRequest]) -> None:
+    if len(requests) < 2:
+        return
+    planes = {request.plane for request in requests}
+    if len(planes) > 1:
+        raise InputError(f"requests must be on one slice to be asked together, got {planes}")
+    if len({slice_digest(request.image_slice) for request in requests}) > 1:
+        raise InputError(f"requests to be asked together must have the same pixels of {requests[0].plane}")
+
+
+def _size_yx(request: SegmentRequest) -> tuple[int, int]:
+    return request.image_slice.shape[0], request.image_slice.shape[1]
+
+
+def _question(request: SegmentRequest, look: _Look) -> Question:
+    logits, view = look.logits, look.view
+    if logits is not None:
+        logits = logits_between_views(logits, look.logits_view, view, _size_yx(request))
+    return Question(request.prompts if view is None else prompts_in_view(request.prompts, view), logits)
+
+
+def _result(request: SegmentRequest, view: Region | None, prediction: Prediction) -> SegmentResult:
+    found = [
+        Candidate(
+            frozen_array(mask if view is None else mask_in_slice(mask, view, _size_yx(request))),
+            float(iou_prediction),
+            frozen_array(low_res_logits),
+        )
+        for mask, iou_prediction, low_res_logits in zip(
+            prediction.masks, prediction.iou_predictions, prediction.low_res_logits, strict=True
+        )
+    ]
+    best = found[prediction.best]
+    by_size = sorted(found, key=lambda one: -int(np.count_nonzero(one.mask)))
+    return SegmentResult(
+        plane=request.plane,
+        mask=best.mask,
+        region=Region.of_mask(best.mask),
+        iou_prediction=best.iou_prediction,
+        low_res_logits=best.low_res_logits,
+        object_id=request.object_id,
+        generation=request.generation,
+        view=view,
+        candidates=tuple(by_size) if len(found) > 1 else (),
+    )
