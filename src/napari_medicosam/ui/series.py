@@ -1,0 +1,393 @@
+"""The image series of one viewer: what the widget, scripts and tests call to go through a folder image by image.
+
+Labels are saved before their image leaves the viewer. Files are read and written on the worker of the viewer's
+session; only the last save, when the window is being closed, does not wait for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from psygnal import Signal, SignalGroup
+from qtpy.QtCore import QTimer
+
+from napari_medicosam.errors import FileError, InputError, MedicoSamError
+from napari_medicosam.io.image_series import SeriesProgress
+from napari_medicosam.ui.runner import Cancelled
+from napari_medicosam.ui.series_closing import CloseGuard
+from napari_medicosam.ui.series_image import SeriesImage
+from napari_medicosam.ui.series_turns import Turns
+from napari_medicosam.ui.series_work import FolderChoice, SeriesFiles, Turn, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from os import PathLike
+
+    from napari_medicosam.io.image_series import SeriesItem, Status
+    from napari_medicosam.ui.runner import Report
+    from napari_medicosam.ui.series_work import Found, LabelWork, OpenedImage, Saved
+    from napari_medicosam.ui.session import AnnotationSession
+
+
+class SeriesEvents(SignalGroup):
+    """What a series tells, always on the GUI thread.
+
+    changed(): images, how far they are, which one is open, what is going on. opened(name), saved(path): of an image
+    and of its label file. told(message): what went wrong, or that the end is reached; also shown as a notification.
+    """
+
+    changed = Signal()
+    opened = Signal(str)
+    saved = Signal(str)
+    told = Signal(str)
+
+
+class SeriesSession:
+    """Goes through a folder of images with a viewer's session. Two viewers, two series.
+
+    All methods are for the GUI thread and return at once (`wait` waits). Wrong arguments, and calls while another one
+    is still going on (`is_busy`), raise `InputError`; what fails later comes as `events.told` and as a notification.
+
+    Args:
+        session: of the viewer.
+
+    Attributes:
+        skip_done: whether `next` passes over images that are done.
+    """
+
+    def __init__(self, session: AnnotationSession) -> None:
+        self.session = session
+        self.events = SeriesEvents()
+        self.skip_done = True
+        self._files: SeriesFiles | None = None
+        self._statuses: dict[str, Status] = {}
+        self._unreadable: dict[str, str] = {}
+        self._open: SeriesImage | None = None
+        self._last: SeriesItem | None = None
+        self._unsaved: LabelWork | None = None
+        self._turns = Turns(session, self.events.changed.emit)
+        self._num_changes = 0
+        self._rescue = QTimer()
+        self._rescue.setSingleShot(True)
+        self._rescue.timeout.connect(self._save_unsaved)
+        session.events.changed.connect(self._on_changed)
+        session.events.mask_changed.connect(self._on_mask_changed)
+        session.viewer.layers.events.removing.connect(self._on_layer_removing)
+        self._guard = CloseGuard(session.viewer.window._qt_window, self)
+
+    def close(self) -> None:
+        """Let go of the session and the viewer. Saves nothing; layers stay."""
+        session = self.session
+        self._rescue.stop()
+        session.events.changed.disconnect(self._on_changed)
+        session.events.mask_changed.disconnect(self._on_mask_changed)
+        self._turns.close()
+        session.viewer.layers.events.removing.disconnect(self._on_layer_removing)
+        self._files = self._open = self._unsaved = None
+
+    # ------------------------------------------------------------------ what there is
+
+    @property
+    def items(self) -> tuple[SeriesItem, ...]:
+        """All images of the folder, in natural order of their names."""
+        return () if self._files is None else self._files.items
+
+    @property
+    def item(self) -> SeriesItem | None:
+        """The image that is open."""
+        return None if self._open is None else self._open.item
+
+    def status(self, item: SeriesItem) -> Status:
+        """How far an image is: "todo", "started" (labels to go on from) or "done"."""
+        return self._statuses[item.name]
+
+    def why_unreadable(self, item: SeriesItem) -> str:
+        """Why an image was passed over; "" for one that was not."""
+        return self._unreadable.get(item.name, "")
+
+    @property
+    def progress(self) -> SeriesProgress:
+        """How many images are done, started and untouched."""
+        counts = Counter(self._statuses.values())
+        return SeriesProgress(counts["done"], counts["started"], counts["todo"])
+
+    @property
+    def report(self) -> str:
+        """One line: how many images, initial masks, and what of the folder is not used and why."""
+        return "" if self._files is None else self._files.report
+
+    @property
+    def activity(self) -> str:
+        """What is going on, such as "Saving …"; "" when nothing is."""
+        return self._turns.activity
+
+    @property
+    def is_busy(self) -> bool:
+        """True until the last call has come to its end."""
+        return bool(self._turns.activity)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Process events until nothing runs; False when something still does after `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.session.is_busy:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self.session.wait(left)
+        return not self.is_busy
+
+    # ------------------------------------------------------------------ what can be done
+
+    def open_folder(
+        self,
+        folder: str | PathLike[str],
+        output: str | PathLike[str] | None = None,
+        initial_masks: str | PathLike[str] | None = None,
+        pattern: str = "*",
+    ) -> None:
+        """Begin or resume a series: arguments as of `io.image_series.ImageSeries`.
+
+        Opens the image that was saved last, or, when that is done, the next one. An image that is open is saved first.
+        """
+        choice = FolderChoice(Path(folder), _path(output), _path(initial_masks), pattern)
+        find = partial(SeriesFiles.resume, choice, skip_done=self.skip_done)
+        self._turns.begin("Opening the folder", partial(self._turn, find))
+
+    def next(self) -> None:
+        """Save this image and open the next one; with `skip_done`, after the last come the first."""
+        self._go(self._behind)
+
+    def previous(self) -> None:
+        """Save this image and open the one before it, done or not."""
+        self._go(lambda files, item: iter(()) if item is None else files.before(item))
+
+    def go_to(self, image: str | int) -> None:
+        """Save this image and open another one.
+
+        Args:
+            image: its name, or its place in `items`.
+
+        Raises:
+            InputError: for an image that is not there.
+        """
+        items = self._wanted_files().items
+        names = [item.name for item in items]
+        if isinstance(image, str) and image in names:
+            item = items[names.index(image)]
+        elif isinstance(image, int) and 0 <= image < len(names):
+            item = items[image]
+        else:
+            raise InputError(
+                f"no image {image!r} in this series: wanted a name such as {names[0]!r}, or 0 to {len(names) - 1}"
+            )
+        if item != self.item or self._open is None or not self._open.is_there:
+            self._go(lambda _files, _item: iter((item,)))
+
+    def save(self) -> None:
+        """Save the labels of this image, if they are new; it stays open."""
+        self._check_open()
+        self._turns.begin("Saving", partial(self._turn, None))
+
+    def mark_done(self, *, go_on: bool = False) -> None:
+        """Save this image, even when nothing is on it, and say that it is finished.
+
+        Args:
+            go_on: and open the next one.
+        """
+        self._check_open()
+        if go_on:
+            self._go(self._behind, finished=True)
+        else:
+            self._turns.begin("Saving", partial(self._turn, None, True))
+
+    def mark_not_done(self) -> None:
+        """Save this image and say that it is not finished after all."""
+        self._check_open()
+        self._turns.begin("Saving", partial(self._turn, None, False))
+
+    def save_at_once(self) -> str:
+        """Save what is new on the calling thread: for a window that is being closed. Returns what failed, or ""."""
+        works = [self._unsaved, None if self._open is None else self._open.captured()]
+        turn = Turn() if self._files is None else self._files.save_all(works)
+        self._take(turn.saved)
+        return turn.failure
+
+    # ------------------------------------------------------------------ going on
+
+    def _behind(self, files: SeriesFiles, item: SeriesItem | None) -> Iterator[SeriesItem]:
+        return files.behind(item, skip_done=self.skip_done)
+
+    def _go(
+        self,
+        candidates: Callable[[SeriesFiles, SeriesItem | None], Iterator[SeriesItem]],
+        finished: bool | None = None,
+    ) -> None:
+        """Save this image, then open the first of others that can be read."""
+        files, item = self._wanted_files(), self._last
+
+        def find(report: Report) -> Found:
+            return files.first_readable(candidates(files, item), report)
+
+        self._turns.begin("Opening" if item is None else "Going on", partial(self._turn, find, finished))
+
+    def _turn(
+        self,
+        find: Callable[[Report], Found] | None,
+        finished: bool | None = None,
+        found: Found | None = None,
+    ) -> None:
+        """On the worker: save, then, when that went well, find the next image. `found`: that was done already."""
+        try:
+            work = None if self._open is None else self._open.captured(finished)
+        except MedicoSamError as error:
+            self._end(str(error), show_error)
+            return
+        files, works = self._files, [self._unsaved, work]
+
+        def task(report: Report) -> Turn:
+            if files is not None and any(works):
+                report(0, 0, "Saving labels …")
+            turn = Turn() if files is None else files.save_all(works)
+            if turn.failure or find is None:
+                return Turn(turn.saved, turn.failure, found)
+            try:
+                return Turn(turn.saved, found=find(report))
+            except Cancelled:
+                raise
+            except Exception as error:
+                return Turn(turn.saved, reason_of(error))
+
+        again = partial(self._turn, finished=finished)
+        self._turns.ask(task, partial(self._on_turned, find, again, self._num_changes))
+
+    def _on_turned(
+        self,
+        find: Callable[[Report], Found] | None,
+        again: Callable[..., None],
+        num_changes: int,
+        turn: Turn,
+    ) -> None:
+        self._take(turn.saved)
+        if turn.failure:
+            self._end(turn.failure, show_error)
+        elif turn.found is None:
+            self._end()
+        elif self._num_changes != num_changes and self._open is not None:
+            # Somebody went on drawing while the next image was being read.
+            is_same = turn.found.opened is not None and turn.found.opened.item == self.item
+            self._turns.once_idle(partial(again, find) if is_same else partial(again, None, found=turn.found))
+        else:
+            self._take_found(turn.found)
+
+    def _take(self, saved: tuple[Saved, ...]) -> None:
+        for one in saved:
+            if self._unsaved is one.work:
+                self._unsaved = None
+            if self._open is not None:
+                self._open.take(one)
+            if one.work.item in self.items:
+                self._statuses[one.work.item.name] = one.status
+            if one.is_written:
+                self.events.saved.emit(str(one.work.item.label_path))
+
+    def _take_found(self, found: Found) -> None:
+        """Show the next image in the place of this one, or say that there is none."""
+        if found.files is not self._files:
+            self._leave()
+            self._files, self._statuses = found.files, dict(found.statuses)
+            self._unreadable, self._last = {}, None
+        for name, reason in found.unreadable.items():
+            if name not in self._unreadable or found.opened is None:  # said once is enough, when it goes on
+                self._tell(f"Passed over: {reason}", show_warning)
+        self._unreadable |= found.unreadable
+        if found.opened is None:
+            self._end("" if found.unreadable else self._end_text(), show_info)
+            return
+        self._leave()
+        self._show(found.opened)
+
+    def _show(self, opened: OpenedImage) -> None:
+        self._last, name = opened.item, opened.item.name
+        self._unreadable.pop(name, None)
+        self._statuses[name] = opened.status
+        try:
+            self._open = SeriesImage(self.session, opened)
+        except FileError as error:
+            self._unreadable[name] = str(error)
+            self._end(str(error), show_error)
+            return
+        for complaint in self._open.complaints:
+            self._tell(complaint, show_warning)
+        self._end()
+        self.events.opened.emit(name)
+
+    def _end_text(self) -> str:
+        progress = self.progress
+        if progress.done == progress.total:
+            return f"All {progress.total} images are done."
+        if self.skip_done and self.item is not None:
+            return f"This is the last image to do: {progress}."
+        return f"There is no image further on: {progress}."
+
+    def _leave(self) -> None:
+        left, self._open = self._open, None
+        if left is not None:
+            left.leave()
+
+    def _end(self, message: str = "", show: Callable[[str], None] = show_info) -> None:
+        self._turns.end()
+        if message:
+            self._tell(message, show)
+
+    def _tell(self, message: str, show: Callable[[str], None]) -> None:
+        show(message)
+        self.events.told.emit(message)
+
+    # ------------------------------------------------------------------ from the session and the viewer
+
+    def _on_layer_removing(self, event: Any) -> None:
+        """Labels that somebody removes, or that go with the viewer, are saved as they were."""
+        if self._open is None:
+            return
+        work = self._open.captured_before_removal(self.session.viewer.layers[event.index])
+        if work is not None:
+            self._unsaved = work
+            self._rescue.start()  # not now: the session cancels what runs when its image is removed
+
+    def _save_unsaved(self) -> None:
+        files, work = self._files, self._unsaved
+        if files is not None and work is not None:
+            self.session.run(lambda report: files.save_all([work]), self._on_rescued, key="removed labels")
+
+    def _on_rescued(self, turn: Turn) -> None:
+        self._take(turn.saved)
+        self.events.changed.emit()
+        if turn.failure:
+            self._tell(turn.failure, show_error)
+
+    def _on_changed(self) -> None:
+        self._num_changes += 1
+
+    def _on_mask_changed(self, _object_id: int, _plane: object) -> None:
+        self._num_changes += 1
+        if self._open is not None:
+            self._open.note_work()
+
+    def _wanted_files(self) -> SeriesFiles:
+        if self._files is None:
+            raise InputError("no series yet: open a folder first")
+        return self._files
+
+    def _check_open(self) -> None:
+        self._wanted_files()
+        if self._open is None or not self._open.is_there:
+            raise InputError("no image of the series is open: go to one first")
+
+
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None or not str(path) else Path(path)

@@ -1,0 +1,315 @@
+"""The files of an image series as the worker thread sees them: listed, read, saved. Knows neither Qt nor napari."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.errors import FileError, MedicoSamError
+from napari_medicosam.io.image_series import ImageSeries
+from napari_medicosam.io.reader import read_layers
+from napari_medicosam.io.records import METADATA_KEY
+from napari_medicosam.io.volumes import read_labels, write_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.io.image_series import SeriesItem, Status
+    from napari_medicosam.io.records import VolumeRecord
+    from napari_medicosam.ui.runner import Report
+
+_logger = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]
+"""Size and time of a file: another one means that somebody wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChoice:
+    """Which folder, and how: the arguments of `ImageSeries`."""
+
+    folder: Path
+    output: Path | None = None
+    initial_masks: Path | None = None
+    pattern: str = "*"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownLabels:
+    """Labels that need no saving: those that were read or saved last (None: none), and their file as it was then."""
+
+    labels: NDArray[Any] | None = None
+    stamp: Stamp | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedImage:
+    """An image that was read, with the labels to go on from.
+
+    Attributes:
+        item: which one.
+        array: (y, x[, 3]) or (z, y, x[, 3]).
+        arguments: of napari's image layer.
+        status: how far it was.
+        known: its saved labels or its initial mask, of the array's shape without colour.
+        complaints: what could not be used.
+    """
+
+    item: SeriesItem
+    array: NDArray[Any]
+    arguments: dict[str, Any]
+    status: Status
+    known: KnownLabels
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> VolumeRecord:
+        """What labels need of the image's file."""
+        record: VolumeRecord = self.arguments["metadata"][METADATA_KEY]["record"]
+        return record
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelWork:
+    """The labels of one image as they are now, for the worker to save if they are new.
+
+    Attributes:
+        item: which image.
+        record: its geometry.
+        known: what needs no saving.
+        label_map: (y, x) or (z, y, x); None when there is no labels layer.
+        finished: the annotator says that it is (True) or is not (False); None leaves that open.
+    """
+
+    item: SeriesItem
+    record: VolumeRecord
+    known: KnownLabels
+    label_map: NDArray[Any] | None
+    finished: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """What came of a `LabelWork`: how far the image is, what needs no saving now, and whether a file was written."""
+
+    work: LabelWork
+    status: Status
+    known: KnownLabels
+    is_written: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The image to show next; None when there is none. `unreadable` says of images that were passed over, why."""
+
+    files: SeriesFiles
+    opened: OpenedImage | None
+    unreadable: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """What came of a task: what was saved, what failed, what to show."""
+
+    saved: tuple[Saved, ...] = ()
+    failure: str = ""
+    found: Found | None = None
+
+
+class SeriesFiles:
+    """One series. Its methods read and write files: for the worker thread, `save` for any one.
+
+    Args:
+        series: only this object calls it.
+    """
+
+    def __init__(self, series: ImageSeries) -> None:
+        self._series = series
+        self._lock = threading.Lock()
+        self._written: dict[str, Stamp | None] = {}
+        self.items = series.items
+        self.report = series.report()
+
+    @classmethod
+    def resume(cls, choice: FolderChoice, report: Report, *, skip_done: bool) -> Found:
+        """List a folder and read the image to go on with. Raises as `ImageSeries`."""
+        report(0, 0, f"Listing {choice.folder} …")
+        files = cls(ImageSeries(choice.folder, choice.output, choice.initial_masks, choice.pattern))
+        statuses = files._statuses(report)
+        found = files.first_readable(files._resumed(statuses, skip_done=skip_done), report)
+        return replace(found, statuses=statuses)
+
+    def _statuses(self, report: Report) -> dict[str, Status]:
+        """How far each image is, by name."""
+        found: dict[str, Status] = {}
+        for done, item in enumerate(self.items):
+            report(done, len(self.items), f"Looking at {item.name} …")
+            found[item.name] = self._status(item)
+        return found
+
+    def _resumed(self, statuses: dict[str, Status], *, skip_done: bool) -> Iterator[SeriesItem]:
+        """Where the last work was saved, or what comes behind it when that is done; then what comes next."""
+        last = max((item for item in self.items if item.label_path.is_file()), key=_time_of, default=None)
+        if last is not None and (statuses[last.name] != "done" or (not skip_done and last == self.items[-1])):
+            yield last
+        yield from self.behind(last, skip_done=skip_done)
+
+    def behind(self, item: SeriesItem | None, *, skip_done: bool) -> Iterator[SeriesItem]:
+        """The images behind this one; without those that are done also, in the end, those before it."""
+        start = 0 if item is None else self.items.index(item) + 1
+        if not skip_done:
+            yield from self.items[start:]
+            return
+        for other in self.items[start:] + self.items[:start]:
+            if other != item and other.image_path.is_file() and self._status(other) != "done":
+                yield other
+
+    def before(self, item: SeriesItem) -> Iterator[SeriesItem]:
+        """The images before this one, nearest first, done or not."""
+        yield from reversed(self.items[: self.items.index(item)])
+
+    def first_readable(self, candidates: Iterable[SeriesItem], report: Report) -> Found:
+        """The first of these images that can be read; the others are passed over."""
+        unreadable: dict[str, str] = {}
+        for item in candidates:
+            report(0, 0, f"Opening {item.name} …")
+            try:
+                return Found(self, self.read(item), unreadable)
+            except (
+                Exception
+            ) as error:  # one bad image, whatever is bad about it, is not the end of the series
+                unreadable[item.name] = reason_of(error)
+        return Found(self, None, unreadable)
+
+    def read(self, item: SeriesItem) -> OpenedImage:
+        """An image with its saved labels, else with its initial mask.
+
+        Raises:
+            FileError: when the image cannot be read, or labels that were saved cannot: they are not to be replaced.
+        """
+        array, arguments, _ = read_layers(str(item.image_path))[0]  # an image, whatever its name sounds like
+        image = OpenedImage(item, array, arguments, self._status(item), KnownLabels())
+        if image.status != "todo":
+            stamp = _stamp_of(item.label_path)
+            try:
+                labels = _labels_on(item.label_path, image.record)
+            except FileError as error:
+                raise FileError(
+                    f"{error}. Repair {item.label_path.name}, or move it away to begin {item.name} anew"
+                ) from error
+            return replace(image, known=KnownLabels(labels, stamp))
+        if item.initial_path is None:
+            return image
+        try:
+            labels = _labels_on(item.initial_path, image.record)
+        except FileError as error:
+            return replace(image, complaints=(f"{error}. {item.name} begins without an initial mask",))
+        return replace(image, known=KnownLabels(labels))
+
+    def save(self, work: LabelWork) -> Saved:
+        """Write labels if they are new, and remember what the annotator said. A written file was read back.
+
+        Raises:
+            MedicoSamError: when that cannot be done; an old label file is as it was then.
+        """
+        item, shape = work.item, work.record.geometry.shape_zyx
+        with self._lock:
+            label_map = work.label_map
+            if label_map is None and work.finished and not item.label_path.is_file():
+                label_map = np.zeros(shape, dtype=np.uint8)  # looked at, and nothing is there
+            is_needed = label_map is not None and (
+                _differs(label_map, work.known.labels)
+                or ((work.finished or work.known.stamp is not None) and not item.label_path.is_file())
+            )
+            if is_needed and label_map is not None:
+                self._check_untouched(work)
+                self._series.mark_started(item)
+                write_labels(item.label_path, label_map.reshape(shape), work.record, overwrite=True)
+                self._written[item.name] = _stamp_of(item.label_path)
+            if work.finished:
+                self._series.mark_done(item, shape)
+            elif work.finished is False:
+                self._series.mark_started(item)
+            known = KnownLabels(work.label_map, self._written.get(item.name)) if is_needed else work.known
+            return Saved(work, self._series.status(item), known, bool(is_needed))
+
+    def save_all(self, works: Iterable[LabelWork | None]) -> Turn:
+        """Save one after another; where one fails, the others are saved all the same."""
+        saved: list[Saved] = []
+        failures: list[str] = []
+        for work in works:
+            if work is None:
+                continue
+            try:
+                saved.append(self.save(work))
+            except Exception as error:
+                failures.append(f"The labels of {work.item.name} could not be saved: {reason_of(error)}")
+        return Turn(tuple(saved), ". ".join(failures))
+
+    def _status(self, item: SeriesItem) -> Status:
+        with self._lock:
+            return self._series.status(item)
+
+    def _check_untouched(self, work: LabelWork) -> None:
+        """Labels of somebody else are not replaced."""
+        path = work.item.label_path
+        stamp = _stamp_of(path)
+        if stamp is not None and stamp not in (work.known.stamp, self._written.get(work.item.name)):
+            raise FileError(
+                f"{path} was written by another program while {work.item.name} was open here, and is left as it is. "
+                "Move it away, then save again"
+            )
+
+
+def reason_of(error: Exception) -> str:
+    """What to tell the user; what is not an error of ours goes to the log as well."""
+    if isinstance(error, MedicoSamError):
+        return str(error)
+    _logger.error("a file of an image series could not be used", exc_info=error)
+    return f"{type(error).__name__}: {error} (details in the log)"
+
+
+def _labels_on(path: Path, record: VolumeRecord) -> NDArray[Any]:
+    """A label map of an image's array shape.
+
+    Raises:
+        FileError: for a file that cannot be read, negative labels, another size, or another place in space.
+    """
+    read = read_labels(path)
+    shape = record.geometry.shape_zyx
+    if read.array.shape != shape:
+        raise FileError(
+            f"{path} has another size than its image: got shape (z, y, x) = {read.array.shape}, wanted {shape}"
+        )
+    if read.array.min() < 0:
+        raise FileError(f"{path} holds negative labels, wanted 0 and above: got {read.array.min()}")
+    is_placed = read.record.is_oriented and record.is_oriented
+    if is_placed and not read.geometry.equals(record.geometry, 0.5 * min(record.geometry.spacing_zyx)):
+        raise FileError(
+            f"{path} lies elsewhere in space than its image: wanted a mask on the image's grid, resample it"
+        )
+    return read.array[0] if record.is_2d else read.array
+
+
+def _differs(label_map: NDArray[Any], known: NDArray[Any] | None) -> bool:
+    return bool(label_map.any()) if known is None else not np.array_equal(label_map, known)
+
+
+def _stamp_of(path: Path) -> Stamp | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def _time_of(item: SeriesItem) -> int:
+    return (_stamp_of(item.label_path) or (0, 0))[1]
