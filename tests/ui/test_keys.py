@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from napari._app_model import get_app_model
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
@@ -21,6 +22,13 @@ def test_our_keys_are_free_in_napari():
     ours = [coerce_keybinding(key) for key, _, _ in keys.ACTIONS.values()]
     assert not napari_s.intersection(ours)
     assert len(set(ours)) == len(ours)
+
+
+def test_our_keys_are_no_shortcuts_of_napari_s_menus(make_session):
+    make_session()
+    in_menus = {entry.keybinding for entry in get_app_model().keybindings}
+    assert len(in_menus) > 10
+    assert not in_menus.intersection(coerce_keybinding(key) for key, _, _ in keys.ACTIONS.values())
 
 
 def test_keys_do_what_they_say_in_the_canvas(make_session, qtbot):

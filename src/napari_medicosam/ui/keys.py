@@ -13,13 +13,13 @@ from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 
 from napari_medicosam.ui.controls import told
+from napari_medicosam.ui.help_panel import HELP_ACTION, toggle_help
+from napari_medicosam.ui.key_map import PACKAGE, described, is_registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_medicosam.ui.session import AnnotationSession
-
-_PACKAGE = "napari-medicosam"
 
 ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
     "toggle_sign": ("Q", "toggle + and − of the tool", lambda session: session.toggle_sign()),
@@ -28,14 +28,27 @@ ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
         "next of the masks that one click may mean",
         lambda session: session.next_candidate(),
     ),
+    "segment": (
+        "Shift-G",
+        "segment the prompts, where the mask does not follow them live",
+        lambda session: session.segment(),
+    ),
     "propagate": ("G", "propagate the object both ways", lambda session: session.propagate()),
+    "mark_absent": (
+        "Shift-N",
+        "say that the object is not on this slice",
+        lambda session: session.mark_absent(),
+    ),
     "next_doubtful": ("J", "go to the next doubtful slice", lambda session: session.go_to_doubtful()),
     "commit": ("K", "commit the object", lambda session: session.commit()),
     "new_object": ("N", "commit the object and begin another one", lambda session: session.new_object()),
     "undo": ("U", "undo the last step", lambda session: session.undo()),
     "redo": ("Shift-U", "redo what was undone last", lambda session: session.redo()),
+    HELP_ACTION: ("H", "show all keys and mouse gestures, or hide them", toggle_help),
 }
 """Key, what it does, and how."""
+
+_WITHOUT_IMAGE = frozenset({HELP_ACTION})
 
 
 def register_keys(find_session: Callable[[Any], AnnotationSession | None]) -> None:
@@ -46,11 +59,11 @@ def register_keys(find_session: Callable[[Any], AnnotationSession | None]) -> No
     """
     chosen = get_settings().shortcuts.shortcuts
     for name, (key, text, act) in ACTIONS.items():
-        full_name = f"{_PACKAGE}:{name}"
-        if full_name in action_manager._actions:
+        full_name = f"{PACKAGE}:{name}"
+        if is_registered(full_name):
             continue
-        command = _command(full_name, partial(_run, find_session, act))
-        action_manager.register_action(full_name, command, f"MedicoSAM: {text}", ViewerModel)
+        run = partial(_run, find_session, act, needs_image=name not in _WITHOUT_IMAGE)
+        action_manager.register_action(full_name, _command(full_name, run), described(text), ViewerModel)
         for shortcut in chosen.get(full_name, [key]):
             action_manager.bind_shortcut(full_name, shortcut)
 
@@ -69,8 +82,10 @@ def _run(
     find_session: Callable[[Any], AnnotationSession | None],
     act: Callable[[AnnotationSession], Any],
     viewer: Any,
+    *,
+    needs_image: bool = True,
 ) -> None:
     session = find_session(viewer)
-    if session is not None and session.image is not None:
+    if session is not None and (session.image is not None or not needs_image):
         with told():
             act(session)
