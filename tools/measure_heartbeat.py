@@ -29,6 +29,8 @@ from napari_medicosam.ui.session import AnnotationSession
 class Quick:
     """Answers with the ellipse in the box, at once."""
 
+    mapping = None
+
     def service(self, settings, report):
         return self
 
@@ -99,6 +101,9 @@ def main(
     heart.ask()
     first = 100 - slices // 2
     steps = {
+        "nothing": lambda: None,
+        "another slice": lambda: viewer.dims.set_current_step(0, 101),
+        "back": lambda: viewer.dims.set_current_step(0, 100),
         "a box": lambda: annotation.add_box(100, (100, 100, 400, 380)),
         "a point": lambda: annotation.add_point((100, 250, 240)),
         f"propagation through {slices} slices": lambda: annotation.propagate(

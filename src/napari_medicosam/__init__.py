@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_medicosam.io.volumes import read_volume as read_volume
     from napari_medicosam.io.volumes import write_labels as write_labels
     from napari_medicosam.models.checkpoints import save_model as save_model
+    from napari_medicosam.ui.factory import series as series
     from napari_medicosam.ui.factory import session as session
     from napari_medicosam.weights.loading import load_model as load_model
 
@@ -29,6 +30,7 @@ _HOMES = {
     "read_volume": "io.volumes",
     "write_labels": "io.volumes",
     "save_model": "models.checkpoints",
+    "series": "ui.factory",
     "session": "ui.factory",
     "load_model": "weights.loading",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "load_model",
     "read_volume",
     "save_model",
+    "series",
     "session",
     "write_labels",
 ]

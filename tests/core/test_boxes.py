@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_medicosam.core.boxes import PackedMask, VoxelBox, bounds_of
+from napari_medicosam.core.boxes import PackedMask, VoxelBox, box_of_used
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.results import Region
 
@@ -12,7 +12,7 @@ def test_a_rectangle_of_a_slice_as_a_box(axis):
     plane, region = SlicePlane(axis, 3), Region(1, 2, 4, 6)
     plane.cut(volume)[region.slices_yx] = True
     box = VoxelBox.of_slice(plane, region)
-    assert box == bounds_of(volume)
+    assert box == box_of_used(volume)
     assert volume[box.index].all()
     assert box.region_on(axis) == region
     assert list(box.planes(axis)) == [3]
@@ -21,20 +21,32 @@ def test_a_rectangle_of_a_slice_as_a_box(axis):
 def test_empty_boxes():
     assert VoxelBox().is_empty
     assert VoxelBox.of_slice(SlicePlane(0, 3), Region(0, 0, 0, 0)).is_empty
-    assert bounds_of(np.zeros((2, 3, 4), bool)).is_empty
+    assert box_of_used(np.zeros((2, 3, 4), bool)).is_empty
     other = VoxelBox((1, 1, 1), (2, 2, 2))
     assert VoxelBox().union(other) == other.union(VoxelBox()) == other
     assert list(VoxelBox().planes(0)) == []
 
 
-def test_a_packed_mask_is_the_mask_in_tight_bounds():
+def test_a_packed_mask_is_the_mask():
     rng = np.random.default_rng(0)
     volume = np.zeros((8, 20, 30), np.uint16)
-    volume[2:5, 3:14, 7:22] = rng.integers(0, 2, (3, 11, 15)) * 9
-    packed = PackedMask.of(volume, VoxelBox((0, 0, 0), (8, 20, 30)))
-    assert packed.box == bounds_of(volume != 0)
-    again = np.zeros(volume.shape, bool)
-    again[packed.box.index] = packed.mask
-    np.testing.assert_array_equal(again, volume != 0)
-    assert packed.num_bytes < packed.mask.size / 7
-    assert PackedMask.of(volume, VoxelBox((6, 0, 0), (8, 5, 5))).box.is_empty
+    volume[2:5, 3:14, 7:22] = rng.integers(0, 3, (3, 11, 15)) * 9
+    volume[3] = 0
+    whole = VoxelBox((0, 0, 0), (8, 20, 30))
+    for label, wanted in ((None, volume != 0), (9, volume == 9), (18, volume == 18)):
+        packed = PackedMask.of(volume, whole, label)
+        assert packed.box == VoxelBox((2, 0, 0), (5, 20, 30))
+        again, by_slice = np.zeros((2, *volume.shape), bool)
+        again[packed.box.index] = packed.mask
+        for index, mask in packed.slices():
+            by_slice[index] = mask
+        np.testing.assert_array_equal(again, wanted)
+        np.testing.assert_array_equal(by_slice, wanted)
+        assert [index[0] for index, _ in packed.slices()] == [2, 4]
+        assert packed.num_voxels == np.count_nonzero(wanted)
+        assert packed.num_bytes < packed.mask.size / 7
+    assert PackedMask.of(volume, VoxelBox((6, 0, 0), (8, 5, 5))).is_empty
+    nothing = PackedMask.of(volume, whole, 7)
+    assert nothing.is_empty
+    assert nothing.mask.shape == (0, 0, 0)
+    assert not list(nothing.slices())

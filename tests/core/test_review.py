@@ -6,15 +6,17 @@ from napari_medicosam.core.review import next_doubtful, review_slices
 
 def stack(*radii):
     rows, columns = np.mgrid[:40, :40]
-    return np.stack([np.hypot(rows - 20, columns - 20) < radius for radius in radii])
+    masks = np.stack([np.hypot(rows - 20, columns - 20) < radius for radius in radii])
+    shared = np.count_nonzero(masks[1:] & masks[:-1], axis=(1, 2))
+    return np.count_nonzero(masks, axis=(1, 2)), np.append(shared, 0)
 
 
 def test_a_smooth_object_is_in_no_doubt():
-    reviews = review_slices(stack(4, 7, 9, 10, 9, 7, 4), 10, dict.fromkeys(range(10, 17), 0.9))
-    assert [review.index for review in reviews] == list(range(10, 17))
+    reviews = review_slices(*stack(0, 0, 0, 4, 7, 9, 10, 9, 7, 4), dict.fromkeys(range(3, 10), 0.9))
+    assert [review.index for review in reviews] == list(range(3, 10))
     assert not any(review.reasons for review in reviews)
     assert reviews[0].neighbour_iou == pytest.approx(reviews[0].area / reviews[1].area)
-    assert next_doubtful(reviews, 12) is None
+    assert next_doubtful(reviews, 5) is None
 
 
 @pytest.mark.parametrize(
@@ -28,24 +30,24 @@ def test_a_smooth_object_is_in_no_doubt():
     ],
 )
 def test_why_a_slice_is_doubtful(radii, predicted, doubtful, word):
-    reviews = review_slices(stack(*radii), 0, predicted)
+    reviews = review_slices(*stack(*radii), predicted)
     assert [review.index for review in reviews if review.reasons] == doubtful
     assert word in " ".join(reviews[2].reasons)
 
 
 def test_the_users_slices_are_never_doubtful():
-    reviews = review_slices(stack(9, 9, 4, 9, 9), 0, {2: 0.1}, anchors={1, 2, 3})
+    reviews = review_slices(*stack(9, 9, 4, 9, 9), {2: 0.1}, anchors={1, 2, 3})
     assert not any(review.reasons for review in reviews)
     assert reviews[2].iou_prediction is None
     assert [review.is_anchor for review in reviews] == [False, True, True, True, False]
 
 
 def test_empty_slices_around_an_object_do_not_count():
-    reviews = review_slices(stack(0, 0, 5, 5, 0), 3, {})
-    assert [review.index for review in reviews] == [5, 6]
-    assert review_slices(stack(0, 0), 0, {}) == ()
+    reviews = review_slices(*stack(0, 0, 5, 5, 0), {})
+    assert [review.index for review in reviews] == [2, 3]
+    assert review_slices(*stack(0, 0), {}) == ()
 
 
 def test_the_next_doubtful_slice_comes_round_again():
-    reviews = review_slices(stack(9, 9, 9, 9, 9), 0, {1: 0.1, 3: 0.2})
+    reviews = review_slices(*stack(9, 9, 9, 9, 9), {1: 0.1, 3: 0.2})
     assert [next_doubtful(reviews, index) for index in (0, 1, 2, 3, 4)] == [1, 3, 3, 1, 1]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class FakeService:
     """Paints the box, 5 x 5 pixels a positive point, the mask hint, and nothing near negative points."""
 
+    mapping: Any = None
     requests: list[SegmentRequest] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
     encoded: set[Any] = field(default_factory=set)

@@ -159,3 +159,43 @@ def test_a_file_that_holds_no_classes_is_a_notification(make_session, tmp_path, 
     session.load_classes(path)
     assert "classes.json" in notices[-1]
     assert not len(session.classes)
+
+
+def test_a_wide_list_says_how_long_an_object_is_and_on_how_many_slices(make_session, qtbot):
+    _, session = make_session(scale=(5, 2, 2), units="mm")
+    shown = ObjectList(session=session)
+    session.add_box(2, (5, 5, 15, 15))
+    session.add_box(4, (5, 5, 15, 15))
+    assert session.size_of(1) is None
+    with qtbot.waitSignal(session.events.sizes_changed):
+        pass
+    assert session.size_of(1).num_slices == 2
+    assert session.size_of(1).longest_mm == np.sqrt(18**2 + 18**2 + 10**2)
+    shown.refresh()
+    table = shown._table
+
+    def visible():
+        places = sorted(range(8), key=table.horizontalHeader().visualIndex)
+        return {
+            table.horizontalHeaderItem(column).text(): table.item(0, column).text()
+            for column in places
+            if not table.isColumnHidden(column)
+        }
+
+    shown.show()
+    shown.resize(280, 200)
+    assert list(visible()) == ["Object", "Size", "Show", "Lock"]
+    assert "Longest: 27.3 mm" in table.item(0, 0).toolTip()
+    shown.resize(800, 200)
+    assert visible() == {
+        "Object": "object 1", "Class": "", "Size": "4 mL (open)", "Longest": "27.3 mm", "Slices": "2",
+        "State": "open", "Show": "", "Lock": "",
+    }  # fmt: skip
+    session.commit()
+    shown.refresh()
+    assert visible()["State"] == "committed"
+    assert visible()["Longest"] == "–", "not measured as it is now"
+    with qtbot.waitSignal(session.events.sizes_changed):
+        pass
+    assert visible()["Longest"] == "27.3 mm"
+    shown.close()

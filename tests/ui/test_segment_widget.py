@@ -177,13 +177,13 @@ def test_the_zoom_is_chosen_in_the_form(make_session):
 def test_a_wrong_window_is_a_notification_and_goes_back(make_session, notices):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    widget._window.setEditText("bright please")
-    widget._window.lineEdit().editingFinished.emit()
+    widget._window._preset.setEditText("bright please")
+    widget._window._preset.lineEdit().editingFinished.emit()
     assert len(notices) == 1
     assert "unknown intensity window" in notices[0]
-    assert widget._window.currentText() == session.window == "auto"
-    widget._window.setEditText("-100,240")
-    widget._window.lineEdit().editingFinished.emit()
+    assert widget._window._preset.currentText() == session.window == "auto"
+    widget._window._preset.setEditText("-100,240")
+    widget._window._preset.lineEdit().editingFinished.emit()
     assert session.window == "-100,240"
     widget.close()
 

@@ -26,7 +26,7 @@ def test_slices_between_are_filled_from_shapes_without_the_model(make_session, s
     assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == [2, 6]
     session.redo()
     session.propagate()
-    assert [request.plane.index for request in service.requests][:3] == [3, 5, 4]
+    assert [request.plane.index for request in service.requests][:3] == [3, 4, 5]
 
 
 def test_interpolating_leaves_what_was_propagated_beyond(make_session):
@@ -145,3 +145,75 @@ def test_the_menu_does_what_it_says(make_session):
     entries["Keep the largest piece"].trigger()
     assert not edited[9].any()
     widget.close()
+
+
+def test_a_correction_of_a_propagated_slice_is_asked_in_the_box_around_its_mask(make_session, service):
+    """A mask and a click without a box ruin what was good (docs/tuning.md, Corrections)."""
+    _, session = make_session()
+    session.add_box(4, (10, 10, 20, 30))
+    session.propagate(z_range=(3, 7), mode="box", box_extension=0.0, min_confidence=0)
+    session.add_point((6, 25, 20))
+    asked = service.requests[-1].prompts
+    assert asked.mask[15, 15]
+    assert asked.box.bounds == (9.5, 9, 26, 31), "five percent around the mask, and the click"
+    session.add_point((6, 12, 12), positive=False)
+    again = service.requests[-1]
+    assert again.previous_logits is not None
+    assert again.prompts.box == asked.box, "logits are fed back with the box that they were made in"
+    session.add_point((5, 0, 0))
+    session.clear_prompts(everywhere=True)
+    session.add_point((5, 20, 20))
+    session.add_point((5, 22, 22))
+    assert service.requests[-1].prompts.box is None, "a slice that was only clicked on has none"
+
+
+def test_not_here_removes_the_mask_and_stops_propagation(make_session, service):
+    viewer, session = make_session()
+    session.add_box(4, (10, 10, 20, 30))
+    how = {"mode": "box", "box_extension": 0.0, "min_confidence": 0}
+    session.propagate(**how)
+    edited = viewer.layers[OBJECT_NAME].data
+    assert edited.any(axis=(1, 2)).all()
+    viewer.dims.set_current_step(0, 8)
+    session.mark_absent()
+    assert not edited[8].any()
+    session.propagate(**how)
+    assert np.flatnonzero(edited.any(axis=(1, 2))).tolist() == list(range(8)), "nor is it beyond"
+    session.undo()
+    session.undo()
+    assert edited.any(axis=(1, 2)).all()
+    session.add_point((9, 30, 30))
+    session.redo()
+    session.change_object(1, is_locked=True)
+    with pytest.raises(InputError, match="locked"):
+        session.mark_absent()
+
+
+def test_a_slice_that_the_user_erased_stops_propagation_too(make_session):
+    viewer, session = make_session()
+    session.add_box(4, (10, 10, 20, 30))
+    how = {"mode": "box", "box_extension": 0.0, "min_confidence": 0}
+    session.propagate(z_range=(4, 7), **how)
+    viewer.dims.set_current_step(0, 6)
+    viewer.layers[OBJECT_NAME].fill((6, 15, 15), 0)
+    assert not viewer.layers[OBJECT_NAME].data[6].any()
+    session.propagate(**how)
+    assert np.flatnonzero(viewer.layers[OBJECT_NAME].data.any(axis=(1, 2))).tolist() == list(range(6))
+
+
+def test_what_is_being_saved_is_saved_whatever_is_cancelled(make_session, service, tmp_path):
+    _, session = make_session(synchronous=False)
+    session.add_box(4, (10, 10, 20, 30))
+    assert session.wait(30)
+    service.hold()
+    session.add_box(6, (10, 10, 20, 30))
+    assert service.entered.wait(30)
+    paths = [tmp_path / "one.nii.gz", tmp_path / "two.nii.gz", tmp_path / "sizes.csv"]
+    session.save_labels(paths[0])
+    session.save_labels(paths[1])
+    session.save_measurements(paths[2])
+    session.cancel()
+    session.set_image(None)
+    service.gate.set()
+    assert session.wait(60)
+    assert [path.exists() for path in paths] == [True, True, True]

@@ -273,3 +273,43 @@ def test_wait_gives_up_in_time(qapp):
     gate.set()
     assert runner.wait(30)
     runner.close()
+
+
+def test_a_fast_worker_leaves_the_window_its_turn(qtbot):
+    runner = Runner()
+    order = []
+
+    def many(report):
+        yield from range(50)
+
+    def slow(number):
+        order.append(number)
+        threading.Event().wait(0.002)
+
+    heart = QTimer()
+    heart.timeout.connect(lambda: order.append("tick"))
+    heart.start(0)
+    runner.stream(many, slow)
+    assert runner.wait(30)
+    heart.stop()
+    runner.close()
+    assert [one for one in order if one != "tick"] == list(range(50)), "in order, none lost"
+    longest = max(len(part.split()) for part in " ".join(map(str, order)).split("tick"))
+    assert longest < 20, "the window had its turn in between"
+
+
+def test_an_error_in_a_callback_does_not_hold_up_the_next(qtbot):
+    runner = Runner()
+    found = []
+
+    def act(number):
+        found.append(number)
+        if number == 1:
+            raise ValueError("one")
+
+    with qtbot.captureExceptions() as errors:
+        runner.stream(lambda report: iter(range(4)), act)
+        assert runner.wait(30)
+    runner.close()
+    assert found == [0, 1, 2, 3]
+    assert len(errors) == 1

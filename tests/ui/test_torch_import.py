@@ -50,7 +50,8 @@ def test_flags_are_put_back(monkeypatch):
         if name.startswith("triton"):
             raise ImportError(name)
 
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for name in ("torch", "triton._C.libtriton"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(torch_import, "_driver_has_loaded_llvm", lambda: True)
     monkeypatch.setattr(torch_import, "import_module", fake_import)
     torch_import.import_torch()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.bounds import mask_bounds
 from napari_medicosam.core.results import Region
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane
+
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+"""By the value of a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,12 @@ class VoxelBox:
     def is_empty(self) -> bool:
         """True when it covers no voxel."""
         return any(stop <= start for start, stop in zip(self.start_zyx, self.stop_zyx, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each side."""
+        z, y, x = (stop - start for start, stop in zip(self.start_zyx, self.stop_zyx, strict=True))
+        return z, y, x
 
     @property
     def index(self) -> tuple[slice, slice, slice]:
@@ -68,40 +78,90 @@ class VoxelBox:
         return range(0) if self.is_empty else range(self.start_zyx[axis], self.stop_zyx[axis])
 
 
-def bounds_of(mask: NDArray[np.bool_]) -> VoxelBox:
-    """Tight bounds of a mask (z, y, x)."""
-    bounds = mask_bounds(mask)
-    if bounds is None:
-        return VoxelBox()
-    z, y, x = bounds
-    return VoxelBox((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+def box_of_used(volume: NDArray[Any]) -> VoxelBox:
+    """Tight bounds of what is not 0 in a label map (z, y, x). Looks at one slice at a time: no copy of the volume."""
+    box = VoxelBox()
+    for z, one in enumerate(volume):
+        rows = np.flatnonzero(one.max(axis=1))  # quicker than `any`
+        if rows.size:
+            y0, y1 = int(rows[0]), int(rows[-1]) + 1
+            columns = np.flatnonzero(one[y0:y1].max(axis=0))
+            box = box.union(VoxelBox((z, y0, int(columns[0])), (z + 1, y1, int(columns[-1]) + 1)))
+    return box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedMask:
-    """A mask of one bit a voxel: what lies in `box`, nothing elsewhere."""
+    """A mask of one bit a voxel: what lies in `box`, nothing elsewhere.
 
-    box: VoxelBox
-    bits: NDArray[np.uint8]
+    Attributes:
+        box: no slice of it above or below the mask; rows and columns may be wider.
+        bits: uint8 (slices of the box, bytes a slice).
+    """
+
+    box: VoxelBox = field(default_factory=VoxelBox)
+    bits: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
 
     @classmethod
-    def of(cls, volume: NDArray[Any], box: VoxelBox) -> PackedMask:
-        """What is not 0 of `volume` in `box`, in tight bounds."""
-        inside = np.asarray(volume[box.index] != 0)
-        tight = bounds_of(inside)
-        if tight.is_empty:
-            return cls(tight, np.zeros(0, dtype=np.uint8))
-        z, y, x = (a + b for a, b in zip(box.start_zyx, tight.start_zyx, strict=True))
-        dz, dy, dx = (b - a for a, b in zip(tight.start_zyx, tight.stop_zyx, strict=True))
-        moved = VoxelBox((z, y, x), (z + dz, y + dy, x + dx))
-        return cls(moved, np.packbits(inside[tight.index]))
+    def of(cls, volume: NDArray[Any], box: VoxelBox, label: int | None = None) -> PackedMask:
+        """What is `label` in the part `box` of a label map (z, y, x); for None, what is not 0.
+
+        One slice after the other: the parts of a slice stay in the processor's cache.
+        """
+        _, rows, columns = box.index
+        packed, used = [], []
+        for z in box.planes(0):
+            inside = volume[z, rows, columns]
+            packed.append(np.packbits(inside != 0 if label is None else inside == label))
+            if packed[-1].any():
+                used.append(z)
+        if not used:
+            return cls()
+        first, z0, z1 = box.start_zyx[0], used[0], used[-1] + 1
+        tight = VoxelBox((z0, *box.start_zyx[1:]), (z1, *box.stop_zyx[1:]))
+        return cls(tight, np.stack(packed[z0 - first : z1 - first]))
+
+    def moved(self, by_zyx: tuple[int, int, int]) -> PackedMask:
+        """The same mask elsewhere."""
+        if self.is_empty:
+            return self
+        start, stop = (
+            tuple(a + b for a, b in zip(corner, by_zyx, strict=True))
+            for corner in (self.box.start_zyx, self.box.stop_zyx)
+        )
+        return PackedMask(VoxelBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])), self.bits)
+
+    @property
+    def num_voxels(self) -> int:
+        """How large it is."""
+        return int(_BITS_SET[self.bits].sum(dtype=np.int64))
+
+    @property
+    def is_empty(self) -> bool:
+        """True for a mask without a voxel."""
+        return self.box.is_empty
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """bool, the shape of `box`."""
-        shape = tuple(b - a for a, b in zip(self.box.start_zyx, self.box.stop_zyx, strict=True))
-        count = int(np.prod(shape))
-        return np.unpackbits(self.bits, count=count).astype(bool).reshape(shape)
+        depth, rows, columns = self.box.shape
+        flat = np.unpackbits(self.bits, axis=1, count=rows * columns) if depth else self.bits
+        return flat.view(np.bool_).reshape(self.box.shape)
+
+    def unpacked(self, shape_zyx: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """bool, in a volume of this shape."""
+        volume = np.zeros(shape_zyx, dtype=bool)
+        volume[self.box.index] = self.mask
+        return volume
+
+    def slices(self) -> Iterator[tuple[tuple[int, slice, slice], NDArray[np.bool_]]]:
+        """For each slice that has voxels: its index in a volume, and its mask there, bool (rows, columns)."""
+        _, rows, columns = self.box.index
+        depth, height, width = self.box.shape
+        for i in range(depth):
+            if self.bits[i].any():
+                flat = np.unpackbits(self.bits[i], count=height * width)
+                yield (self.box.start_zyx[0] + i, rows, columns), flat.view(np.bool_).reshape(height, width)
 
     @property
     def num_bytes(self) -> int:

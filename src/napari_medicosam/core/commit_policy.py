@@ -41,10 +41,10 @@ class CommitPolicy:
 
     def writable(self, label_map: NDArray[Any], table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
         """bool, the shape of `label_map` (any part of one, uint16): where the object may be written."""
-        return np.asarray(self._by_id(table, object_id)[label_map])
+        return np.asarray(self.allowed(table, object_id)[label_map])
 
-    def _by_id(self, table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
-        """For each label, whether its voxels may be taken."""
+    def allowed(self, table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
+        """Bool (65536,), by label: whether the object may take its voxels; 0 is where no object is."""
         if self.inside_class is not None:
             allowed = np.zeros(MAX_OBJECT_ID + 1, dtype=bool)
             allowed[list(table.ids_of_class(self.inside_class))] = True

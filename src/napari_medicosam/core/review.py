@@ -46,43 +46,38 @@ class SliceReview:
 
 
 def review_slices(
-    masks: NDArray[np.bool_],
-    first: int,
+    areas: NDArray[np.int64],
+    shared: NDArray[np.int64],
     iou_predictions: Mapping[int, float],
     anchors: AbstractSet[int] = frozenset(),
 ) -> tuple[SliceReview, ...]:
     """What is known about each slice from the first to the last that has a mask.
 
     Args:
-        masks: bool (slices, rows, columns), cut to the object's bounds.
-        first: number of the slice `masks[0]`.
+        areas: int64 (slices,), pixels of the mask on each slice of the volume.
+        shared: int64 (slices,), pixels that each slice's mask shares with that of the next slice.
         iou_predictions: of the model, by number of the slice, where they belong to the mask that is there.
         anchors: numbers of the user's slices.
     """
-    flat = masks.reshape(len(masks), -1)
-    areas = np.count_nonzero(flat, axis=1)
-    both = np.count_nonzero(flat[1:] & flat[:-1], axis=1)
     used = np.flatnonzero(areas)
     if used.size == 0:
         return ()
-    with np.errstate(invalid="ignore"):
-        ious = both / (areas[1:] + areas[:-1] - both)
     reviews = []
-    for i in range(int(used[0]), int(used[-1]) + 1):
-        beside = [
-            float(ious[j])
-            for j, other in ((i - 1, i - 1), (i, i + 1))
-            if areas[i] and 0 <= other < len(areas) and areas[other]
-        ]
-        index, is_anchor = first + i, first + i in anchors
+    for index in range(int(used[0]), int(used[-1]) + 1):
+        area, neighbours, ious = int(areas[index]), [], []
+        for other in (index - 1, index + 1):
+            if 0 <= other < len(areas) and areas[other]:
+                both = int(shared[min(index, other)])
+                neighbours.append(int(areas[other]))
+                ious.append(both / (area + int(areas[other]) - both))
+        is_anchor = index in anchors
         review = SliceReview(
             index,
-            int(areas[i]),
+            area,
             None if is_anchor else iou_predictions.get(index),
-            max(beside, default=None),
+            max(ious, default=None) if area else None,
             is_anchor,
         )
-        neighbours = [int(areas[j]) for j in (i - 1, i + 1) if 0 <= j < len(areas) and areas[j]]
         reviews.append(_judged(review, neighbours))
     return tuple(reviews)
 

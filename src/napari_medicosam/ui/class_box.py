@@ -40,6 +40,7 @@ class ClassBox(QWidget):
         self._policy = combo("What the object may take where it meets others")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(4)
         grid.addWidget(QLabel("Class"), 0, 0)
         grid.addWidget(self._class, 0, 1)
         grid.addWidget(self._load, 0, 2)
@@ -57,11 +58,7 @@ class ClassBox(QWidget):
         self._fill_classes()
         self._fill_policies()
         objects = session.objects
-        record = (
-            next((known for known in objects if known.object_id == session.object_id), None)
-            if objects
-            else None
-        )
+        record = session.record
         class_id = None if record is None else record.class_id
         self._class.setCurrentIndex(max(self._class.findData(class_id), 0))
         self._class.setEnabled(record is not None and len(session.classes) > 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy import QtCore
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QFrame, QLayout, QPushButton, QScrollArea, QSizePolicy, QWidget
 
 from napari_medicosam.errors import MedicoSamError
 
@@ -25,6 +25,31 @@ class OpeningComboBox(QComboBox):
         """Show the list."""
         self.opening.emit()
         super().showPopup()
+
+
+class ScrollColumn(QScrollArea):
+    """Scrolls its content up and down where the window is low, and is never narrower than the content."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+        content.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802  Qt's name
+        """The content may need more width than before, of longer words or of another style."""
+        if event.type() in (QtCore.QEvent.Type.LayoutRequest, QtCore.QEvent.Type.Resize):
+            bar: Any = self.verticalScrollBar()
+            self.setMinimumWidth(watched.minimumSizeHint().width() + bar.sizeHint().width())
+        return False
+
+
+def close_together(layout: QLayout) -> None:
+    """Little room around and between: a dock has to fit beside the image on a small screen."""
+    layout.setContentsMargins(6, 4, 6, 4)
+    layout.setSpacing(4)
 
 
 def combo(tip: str) -> OpeningComboBox:

@@ -5,9 +5,10 @@ Torch and zarr are imported there too: opening the widget must not stop the wind
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -32,12 +33,18 @@ if TYPE_CHECKING:
     from napari_medicosam.ui.runner import Report
     from napari_medicosam.weights.loading import LoadedModel
 
+T = TypeVar("T")
+
 POOL_BYTES = 1 << 30
 """Memory for embeddings of all viewers together: 500 slices of the light models."""
 
 
 class Service(Protocol):
     """What the session asks of `predict.service.SegmentationService`."""
+
+    @property
+    def mapping(self) -> IntensityMapping | None:
+        """Of intensities; None for a service without one."""
 
     def segment(self, request: SegmentRequest) -> SegmentResult:
         """The mask that the request's prompts stand for."""
@@ -84,13 +91,32 @@ class ServiceSettings:
         """What decides about answers, beside the image."""
         return self.model, self.window, self.zoom
 
-    def is_same(self, other: ServiceSettings | None) -> bool:
-        """True when a service made for the one serves the other."""
-        return (
-            other is not None
-            and (*self.without_pixels, self.folder) == (*other.without_pixels, other.folder)
-            and self.volume is other.volume
-        )
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made(Generic[T]):
+    """Something that was made from a volume and from more; nobody else's volume is kept for it.
+
+    Attributes:
+        thing: what was made.
+        volume: gives the volume, or None when it is gone.
+        rest: what else decided about it.
+    """
+
+    thing: T
+    volume: Callable[[], Any]
+    rest: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, thing: T, volume: Any, *rest: Any) -> Made[T]:
+        """Made from this volume, which is known again by identity, and the rest, by equality."""
+        try:
+            return cls(thing, weakref.ref(volume), rest)
+        except TypeError:  # an array of a kind that nobody can refer to weakly
+            return cls(thing, lambda: volume, rest)
+
+    def is_from(self, volume: Any, *rest: Any) -> bool:
+        """True when it would be made from the same again."""
+        return self.volume() is volume and self.rest == rest
 
 
 class Engine:
@@ -103,8 +129,13 @@ class Engine:
     def __init__(self, load: Callable[[str, Callable[..., None]], LoadedModel] | None = None) -> None:
         self._load = load or _load_weights
         self._model: tuple[str, LoadedModel] | None = None
-        self._mapping: tuple[ServiceSettings, IntensityMapping] | None = None
-        self._service: tuple[ServiceSettings, Service] | None = None
+        self._service: Made[Service] | None = None
+
+    def warm_up(self, report: Report) -> None:
+        """Import what will be needed: it takes seconds, and pauses that nobody notices before there is an image."""
+        import_torch()
+        from napari_medicosam.predict import service  # noqa: F401
+        from napari_medicosam.weights import loading  # noqa: F401
 
     def service(self, settings: ServiceSettings, report: Report) -> Service:
         """The service for these settings, from the last call if they are the same.
@@ -112,8 +143,9 @@ class Engine:
         Raises:
             MedicoSamError: weights that cannot be had or do not fit, a window that is none, an empty volume.
         """
-        if self._service is not None and settings.is_same(self._service[0]):
-            return self._service[1]
+        rest = (*settings.without_pixels, settings.folder)
+        if self._service is not None and self._service.is_from(settings.volume, *rest):
+            return self._service.thing
         import_torch()
         from napari_medicosam.cache.keys import EmbeddingKey
         from napari_medicosam.predict.service import SegmentationService
@@ -124,7 +156,7 @@ class Engine:
         mapping = resolve_intensity(wanted, np.asarray(settings.volume), is_rgb=settings.is_rgb)
         key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
         service = SegmentationService(model, mapping, _make_store(settings, key), settings.zoom)
-        self._service = (settings, service)
+        self._service = Made.of(service, settings.volume, *rest)
         return service
 
     def _load_model(self, name: str, report: Report) -> LoadedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -9,12 +10,15 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
 from napari_medicosam.ui.keys import register_keys
 from napari_medicosam.ui.segment_widget import SegmentWidget
+from napari_medicosam.ui.series import SeriesSession
+from napari_medicosam.ui.series_widget import SeriesWidget
 from napari_medicosam.ui.session import AnnotationSession
 
 if TYPE_CHECKING:
     import napari.viewer
 
 _SESSIONS: WeakKeyDictionary[Any, AnnotationSession] = WeakKeyDictionary()
+_SERIES: WeakKeyDictionary[Any, SeriesSession] = WeakKeyDictionary()
 
 
 class _CloseWatcher(QObject):
@@ -22,7 +26,7 @@ class _CloseWatcher(QObject):
 
     def __init__(self, window: QObject, session: AnnotationSession) -> None:
         super().__init__(window)
-        self._session: AnnotationSession | None = session
+        self._session = weakref.ref(session)
         window.installEventFilter(self)
         application: Any = QCoreApplication.instance()
         application.aboutToQuit.connect(self._close)
@@ -34,17 +38,22 @@ class _CloseWatcher(QObject):
         return False
 
     def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            _SESSIONS.pop(session.viewer, None)
-            session.close()
+        session = self._session()
+        if session is None or session.is_closed:
+            return
+        session.close()
+        if _SESSIONS.get(session.viewer) is session:
+            del _SESSIONS[session.viewer]
+            series_of = _SERIES.pop(session.viewer, None)
+            if series_of is not None:
+                series_of.close()
 
 
 def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
     """The session of a viewer, made on first use and closed with its window."""
     viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
     known = _SESSIONS.get(viewer)
-    if known is None:
+    if known is None or known.is_closed:
         known = AnnotationSession(viewer)
         adopt(known)
     return known
@@ -52,7 +61,8 @@ def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
 
 def adopt(made: AnnotationSession) -> None:
     """Make a session, with a runner or engine of the caller's own, the one of its viewer."""
-    if made.viewer in _SESSIONS:
+    known = _SESSIONS.get(made.viewer)
+    if known is not None and not known.is_closed:
         raise ValueError("this viewer has a session already")
     _SESSIONS[made.viewer] = made
     register_keys(_SESSIONS.get)
@@ -64,3 +74,21 @@ class SegmentDock(SegmentWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(session=session(napari_viewer))
+
+
+def series(viewer: napari.viewer.Viewer) -> SeriesSession:
+    """The image series of a viewer, made on first use; it saves before the window is closed."""
+    annotation = session(viewer)
+    known = _SERIES.get(annotation.viewer)
+    if known is None or known.session is not annotation:
+        if known is not None:
+            known.close()
+        known = _SERIES[annotation.viewer] = SeriesSession(annotation)
+    return known
+
+
+class SeriesDock(SeriesWidget):
+    """The dock widget `Image series`, as napari makes it."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(series=series(napari_viewer))

@@ -183,22 +183,43 @@ def _empty_labels(image: Image) -> NDArray[np.uint16]:
 
 def voxel_volume_mm3(image: Image) -> float | None:
     """Volume of a voxel of an image whose last three axes have a unit of length; None for other images."""
-    units = [str(unit) for unit in image.units][-3:]
-    if image.ndim < 3 or not all(unit in MM_PER_UNIT for unit in units):
-        return None
-    steps = np.vstack([np.zeros(image.ndim), np.eye(image.ndim)[-3:]])
-    corners = np.array([image.data_to_world(corner) for corner in steps])[:, -3:]
-    volume = abs(float(np.linalg.det(corners[1:] - corners[0])))
-    return volume * float(np.prod([MM_PER_UNIT[unit] for unit in units]))
+    steps = _steps_mm(image)
+    return None if steps is None or image.ndim < 3 else abs(float(np.linalg.det(steps[:, -3:])))
+
+
+def spacing_mm(image: Image) -> tuple[float, float, float] | None:
+    """Distance between voxel centres in mm along the last three axes; None without a unit of length.
+
+    A 2D image has 1 mm along z.
+    """
+    steps = _steps_mm(image)
+    return None if steps is None else _lengths(steps)
 
 
 def spacing_zyx(image: Image) -> tuple[float, float, float]:
-    """Distance between voxel centres in mm along the last three axes; a unit that is no length counts as mm."""
-    units = [MM_PER_UNIT.get(str(unit), 1.0) for unit in image.units][-3:]
-    linear = np.asarray(image.data_to_world(np.zeros(image.ndim)))
-    steps = [np.asarray(image.data_to_world(row)) - linear for row in np.eye(image.ndim)[-3:]]
-    sizes = [float(np.linalg.norm(step)) * unit for step, unit in zip(steps, units, strict=True)]
-    z, y, x = (1.0,) * (3 - len(sizes)) + tuple(sizes)
+    """As `spacing_mm`; a unit that is no length counts as mm."""
+    steps = _steps_mm(image)
+    return _lengths(_steps(image) if steps is None else steps)
+
+
+def _steps(image: Image) -> NDArray[np.float64]:
+    """What a step of one voxel along each of the last (up to three) axes is in the world: (axes, world axes)."""
+    axes = np.eye(image.ndim)[-3:]
+    corners = np.array([image.data_to_world(corner) for corner in np.vstack([np.zeros(image.ndim), axes])])
+    return np.asarray(corners[1:] - corners[0])
+
+
+def _steps_mm(image: Image) -> NDArray[np.float64] | None:
+    """The same in mm; None where an axis has no unit of length."""
+    units = [MM_PER_UNIT.get(str(unit)) for unit in image.units]
+    if None in units[-3:]:
+        return None
+    return np.asarray(_steps(image) * np.array([1.0 if unit is None else unit for unit in units]))
+
+
+def _lengths(steps: NDArray[np.float64]) -> tuple[float, float, float]:
+    sizes = [float(np.linalg.norm(step)) for step in steps]
+    z, y, x = [1.0] * (3 - len(sizes)) + sizes
     return z, y, x
 
 

@@ -66,6 +66,13 @@ def next_step(session: AnnotationSession) -> str:
     if session.is_busy:
         return "Working … you can go on meanwhile."
     prompts, tool = session.prompts, session.tool
+    if session.has_unasked_prompts:
+        return "Press Segment when the prompts are complete."
+    record = session.record
+    if record is not None and record.is_locked:
+        return f"{record.name} is locked. Unlock it in the list to change it, or press New."
+    if record is not None and record.is_committed:
+        return "Press New for another object; a prompt opens this one again."
     if not prompts.planes:
         return {
             "point+": "Click on the object in the image.",

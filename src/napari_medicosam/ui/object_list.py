@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from napari_medicosam.core.object_table import ObjectRecord
     from napari_medicosam.ui.session import AnnotationSession
 
-_NAME, _SIZE, _SHOWN, _LOCKED = range(4)
-_HEADINGS = ("Object", "Size", "Show", "Lock")
-_SHOWN_ROWS = 4
+_NAME, _SIZE, _SHOWN, _LOCKED, _CLASS, _LONGEST, _SLICES, _STATE = range(8)
+_HEADINGS = ("Object", "Size", "Show", "Lock", "Class", "Longest", "Slices", "State")
+_ORDER = (_NAME, _CLASS, _SIZE, _LONGEST, _SLICES, _STATE, _SHOWN, _LOCKED)
+"""From left to right."""
+_NEEDS_WIDTH = {_LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
+"""Of the table, in pixels: in a narrow dock these are in the tooltip of the name."""
+_SHOWN_ROWS = 3
 
 
 class ObjectList(QWidget):
@@ -55,8 +59,10 @@ class ObjectList(QWidget):
         rows.hide()
         header: Any = self._table.horizontalHeader()
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        for column in (_SIZE, _SHOWN, _LOCKED):
+        for column in _ORDER[1:]:
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        for place, column in enumerate(_ORDER):
+            header.moveSection(header.visualIndex(column), place)
         self._table.setMinimumHeight(_SHOWN_ROWS * rows.defaultSectionSize())
         self._new = button("New", "Commit this object and begin another one")
         self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
@@ -67,6 +73,7 @@ class ObjectList(QWidget):
             buttons.addWidget(one, 0, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         layout.addWidget(self._table)
         layout.addLayout(buttons)
         layout.addWidget(self._classes)
@@ -77,13 +84,23 @@ class ObjectList(QWidget):
         self._new.clicked.connect(self._on_new_clicked)
         self._commit.clicked.connect(self._on_commit_clicked)
         self._delete.clicked.connect(self._on_delete_clicked)
+        self._session.events.sizes_changed.connect(self._show_again)
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """A wide list says more."""
+        super().resizeEvent(event)
+        self._choose_columns()
+
+    def _choose_columns(self) -> None:
+        for column, width in _NEEDS_WIDTH.items():
+            self._table.setColumnHidden(column, self.width() < width)
 
     def refresh(self) -> None:
         """Follow the session."""
         session = self._session
         objects = session.objects
         current = session.object_id if objects else 0
-        record = next((known for known in objects if known.object_id == current), None)
+        record = session.record
         colours = tuple(session.colour_of(known.object_id) for known in objects)
         shown = (objects, current, session.num_open_voxels, session.voxel_volume_mm3, colours)
         if shown != self._shown:  # otherwise leave it alone: a name may be being typed
@@ -102,18 +119,39 @@ class ObjectList(QWidget):
         self._classes.refresh()
 
     def _fill(self, row: int, record: ObjectRecord) -> None:
-        name = QTableWidgetItem(record.name)
+        said = {
+            _NAME: record.name,
+            _SIZE: self._size(record),
+            _CLASS: self._session.class_name(record.class_id),
+            _STATE: self._state(record),
+        }
+        size = self._session.size_of(record.object_id)
+        if size is not None:
+            unit = " mm" if self._session.voxel_volume_mm3 is not None else ""
+            said |= {_LONGEST: f"{size.longest_mm:.1f}{unit}", _SLICES: str(size.num_slices)}
+        items = {column: QTableWidgetItem(said.get(column, "–")) for column in _ORDER}
+        items[_SHOWN] = _tick(record.is_visible, "Show the object, or hide it")
+        items[_LOCKED] = _tick(record.is_locked, "Nothing changes a locked object, the brush included")
+        for column in (_SIZE, _LONGEST, _SLICES, _CLASS, _STATE):
+            items[column].setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        for column in (_SIZE, _LONGEST, _SLICES):
+            items[column].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        name = items[_NAME]
         name.setData(Qt.ItemDataRole.UserRole, record.object_id)
-        class_name = self._session.class_name(record.class_id)
-        name.setToolTip(f"Class: {class_name}" if class_name else "No class")
+        name.setToolTip("\n".join(f"{_HEADINGS[one]}: {said[one] or '–'}" for one in _ORDER if one in said))
         name.setIcon(swatch(self._session.colour_of(record.object_id)))
-        size = QTableWidgetItem(self._size(record))
-        size.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        size.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-        shown = _tick(record.is_visible, "Show the object, or hide it")
-        locked = _tick(record.is_locked, "Nothing changes a locked object, the brush included")
-        for column, item in ((_NAME, name), (_SIZE, size), (_SHOWN, shown), (_LOCKED, locked)):
+        font = name.font()
+        font.setBold(record.object_id == self._session.object_id)
+        name.setFont(font)
+        for column, item in items.items():
             self._table.setItem(row, column, item)
+
+    def _state(self, record: ObjectRecord) -> str:
+        if record.is_locked:
+            return "locked"
+        if record.is_committed:
+            return "committed"
+        return "open" if record.object_id == self._session.object_id else "empty"
 
     def _size(self, record: ObjectRecord) -> str:
         is_open = record.object_id == self._session.object_id and not record.is_committed

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
+from napari.layers import Labels
 from psygnal import Signal
 
 from napari_medicosam.core.geometry import SlicePlane
@@ -22,6 +24,8 @@ from napari_medicosam.ui.prompts_in_layers import (
 from napari_medicosam.ui.strokes import edits_of, is_applied
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari import Viewer
 
     from napari_medicosam.core.volume_prompts import VolumePrompts
@@ -67,6 +71,7 @@ class PromptLayers:
         self.annotation: Annotation | None = None
         self._is_writing = False
         self._stroke: tuple[Any, Any] | None = None
+        self._heard: WeakSet[Any] = WeakSet()
         viewer.dims.events.order.connect(self._on_dims_order)
         viewer.dims.events.ndisplay.connect(self._on_dims_order)
         viewer.dims.events.current_step.connect(self._on_step)
@@ -78,7 +83,11 @@ class PromptLayers:
         self._viewer.dims.events.ndisplay.disconnect(self._on_dims_order)
         self._viewer.dims.events.current_step.disconnect(self._on_step)
         self._viewer.layers.selection.events.active.disconnect(self._on_layer_active)
-        self.annotation = None
+        for layer in self._heard:
+            for emitter, callback in self._connections(layer):
+                emitter.disconnect(callback)
+        self._heard.clear()
+        self._stroke = self.annotation = None
 
     def show(self, annotation: Annotation | None) -> None:
         """Switch to another image (its layers are shown, those of the last one hidden) or time point."""
@@ -98,18 +107,16 @@ class PromptLayers:
             return
         image = annotation.image
         if ours.labels is None:
-            ours.labels = self._listen_to_brush(self._add(layers.make_labels_layer(image)))
+            ours.labels = self._listen(self._add(layers.make_labels_layer(image)))
         if ours.object_layer is None:
-            ours.object_layer = self._listen_to_brush(self._add(layers.make_object_layer(image)))
+            ours.object_layer = self._listen(self._add(layers.make_object_layer(image)))
         for name, make in (
             ("boxes", layers.make_boxes_layer),
             ("scribbles", layers.make_scribbles_layer),
             ("points", layers.make_points_layer),
         ):
             if getattr(ours, name) is None:
-                layer = self._add(make(image))
-                setattr(ours, name, layer)
-                self._listen(layer)
+                setattr(ours, name, self._listen(self._add(make(image))))
         self._on_dims_order()
         self.write(annotation.current)
         self.layers_made.emit()
@@ -247,9 +254,17 @@ class PromptLayers:
             self._viewer.layers.selection.active = active
         return layer
 
-    def _listen(self, layer: Any) -> None:
-        layer.events.data.connect(self._on_layer_data)
-        layer.events.mode.connect(self._on_layer_mode)
+    def _listen(self, layer: Any) -> Any:
+        self._heard.add(layer)
+        for emitter, callback in self._connections(layer):
+            emitter.connect(callback)
+        return layer
+
+    def _connections(self, layer: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
+        events = layer.events
+        if isinstance(layer, Labels):
+            return (events.paint, self._on_paint), (events.labels_update, self._tell_stroke)
+        return (events.data, self._on_layer_data), (events.mode, self._on_layer_mode)
 
     def _on_layer_data(self, event: Any) -> None:
         annotation = self.annotation
@@ -277,14 +292,9 @@ class PromptLayers:
             self._stroke = None
             return
         edits = edits_of(told, annotation.time)
-        if is_applied(annotation.voxels(layer), edits):
+        if is_applied(layers.voxels(layer, annotation.time), edits):
             self._stroke = None
             self.painted.emit(layer, edits)
-
-    def _listen_to_brush(self, layer: Any) -> Any:
-        layer.events.paint.connect(self._on_paint)
-        layer.events.labels_update.connect(self._tell_stroke)
-        return layer
 
     def _on_dims_order(self) -> None:
         annotation = self.annotation

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.volume_prompts import Path
 
+    _Drawn = tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]
+    """Vertices in the slice, napari's type of the shape, and the prompt."""
+
 POSITIVE, NEGATIVE = "positive", "negative"
 _ELLIPSE_CORNERS = 32
 
@@ -67,44 +70,71 @@ def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumeProm
 def write_prompts(
     points: Points, boxes: Shapes, scribbles: Shapes, prompts: VolumePrompts, time: int = 0
 ) -> None:
-    """Replace what the three layers hold by prompts of one time point; mask prompts have no layer."""
-    positive, axis = next_is_positive(points), int(points.feature_defaults["axis"].iloc[0])
-    points.selected_data = set()
-    positions = np.array([p.position_zyx for p in prompts.points]).reshape(-1, 3)
-    points.data = _in_layer(positions, points.ndim, time)
-    if prompts.points:
-        points.features = {
-            "label": [POSITIVE if p.positive else NEGATIVE for p in prompts.points],
-            "axis": [p.axis for p in prompts.points],
-        }
-        points.refresh_colors()
-    set_label(points, positive=positive)
-    set_axis(points, axis)
-    points.selected_data = set()
+    """Replace what the three layers hold by prompts of one time point; mask prompts have no layer.
 
-    drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]] = [
-        (_corners(box), "rectangle", box) for box in prompts.boxes
-    ]
+    A layer that holds them already is left alone, as drawing it anew is slow.
+    """
+    _write_points(points, prompts.points, time)
+    drawn: list[_Drawn] = [(_corners(box), "rectangle", box) for box in prompts.boxes]
     drawn += [(lasso.polygon_yx, "polygon", lasso) for lasso in prompts.lassos]
     _write_shapes(boxes, drawn, time)
     _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles], time)
 
 
-def _write_shapes(
-    layer: Shapes, drawn: list[tuple[Path, str, VolumeBox | VolumeLasso | VolumeScribble]], time: int
-) -> None:
+def _write_points(layer: Points, wanted: tuple[VolumePoint, ...], time: int) -> None:
+    positions = np.array([p.position_zyx for p in wanted]).reshape(-1, 3)
+    data = _in_layer(positions, layer.ndim, time)
+    labels, axes = [POSITIVE if p.positive else NEGATIVE for p in wanted], [p.axis for p in wanted]
+    features = layer.features
+    is_there = len(features) == len(wanted) and np.array_equal(layer.data, data)
+    if is_there and list(features["label"]) == labels and list(features["axis"]) == axes:
+        return
     positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
-    if layer.nshapes:
-        layer.remove(list(range(layer.nshapes)))
-    for path, shape_type, prompt in drawn:
+    layer.selected_data = set()
+    layer.data = data
+    if wanted:
+        layer.features = {"label": labels, "axis": axes}
+        layer.refresh_colors()
+    set_label(layer, positive=positive)
+    set_axis(layer, axis)
+    layer.selected_data = set()
+
+
+def _write_shapes(layer: Shapes, drawn: list[_Drawn], time: int) -> None:
+    vertices = [_vertices(path, prompt, layer.ndim, time) for path, _, prompt in drawn]
+    same = 0
+    while same < min(layer.nshapes, len(drawn)) and _is_shape(layer, same, vertices[same], drawn[same]):
+        same += 1
+    if same == len(drawn) == layer.nshapes:
+        return
+    positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
+    if same < layer.nshapes:
+        layer.remove(list(range(same, layer.nshapes)))
+    for corners, (_, shape_type, prompt) in list(zip(vertices, drawn, strict=True))[same:]:
         set_axis(layer, prompt.axis)
         set_label(layer, positive=getattr(prompt, "positive", True))
-        plane = SlicePlane(prompt.axis, prompt.index)
-        vertices = np.array([plane.point_zyx(corner) for corner in path])
-        layer.add(_in_layer(vertices, layer.ndim, time), shape_type=shape_type)
+        layer.add(corners, shape_type=shape_type)
     set_axis(layer, axis)
     set_label(layer, positive=positive)
     layer.selected_data = set()
+
+
+def _is_shape(layer: Shapes, number: int, vertices: NDArray[np.float64], drawn: _Drawn) -> bool:
+    _, shape_type, prompt = drawn
+    features = layer.features.iloc[number]
+    label = POSITIVE if getattr(prompt, "positive", True) else NEGATIVE
+    return (
+        layer.shape_type[number] == shape_type
+        and np.array_equal(layer.data[number], vertices)
+        and (str(features["label"]), int(features["axis"])) == (label, prompt.axis)
+    )
+
+
+def _vertices(
+    path: Path, prompt: VolumeBox | VolumeLasso | VolumeScribble, ndim: int, time: int
+) -> NDArray[np.float64]:
+    plane = SlicePlane(prompt.axis, prompt.index)
+    return _in_layer(np.array([plane.point_zyx(corner) for corner in path]), ndim, time)
 
 
 def _read_shape(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QSpinBox, QWidget
 
-from napari_medicosam.ui.controls import button, combo, told
+from napari_medicosam.ui.controls import button, close_together, combo, told
+from napari_medicosam.ui.propagation_settings_box import PropagationSettingsBox
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -32,28 +33,48 @@ class PropagationBox(QGroupBox):
         for name, text in _DIRECTIONS.items():
             self._direction.addItem(text, name)
         self._propagate = button("Propagate", "Segment the slices around and between those with prompts")
+        self._all = QCheckBox("all objects")
+        self._all.setToolTip(
+            "All objects with a prompted slice together, but for locked ones: hardly slower than one"
+        )
         self._limit = QCheckBox("slices")
         self._limit.setToolTip("Change only these slices, the first and the last included")
         self._first, self._last = QSpinBox(), QSpinBox()
         self._first.setToolTip("First slice that may change")
         self._last.setToolTip("Last slice that may change")
-        grid = QGridLayout(self)
+        self._layout = grid = QGridLayout(self)
+        close_together(grid)
         grid.addWidget(self._propagate, 0, 0)
         grid.addWidget(self._direction, 0, 1, 1, 2)
-        grid.addWidget(self._limit, 1, 0)
+        grid.addWidget(self._all, 1, 0, 1, 3)
+        grid.addWidget(self._limit, 2, 0)
         for column, box in enumerate((self._first, self._last), start=1):
             box.setEnabled(False)
             box.setMaximum(0)
-            grid.addWidget(box, 1, column)
+            grid.addWidget(box, 2, column)
+        self._settings = PropagationSettingsBox(session=self._session)
+        grid.addWidget(self._settings, 3, 0, 1, 3)
 
     def _connect(self) -> None:
         self._propagate.clicked.connect(self._on_propagate_clicked)
+        self._all.toggled.connect(self._on_all_toggled)
         self._limit.toggled.connect(self._first.setEnabled)
         self._limit.toggled.connect(self._last.setEnabled)
 
+    def add(self, widget: QWidget) -> None:
+        """Put a widget below."""
+        self._layout.addWidget(widget, self._layout.rowCount(), 0, 1, 3)
+
     def refresh(self) -> None:
         """Follow the session: another image or another axis has another number of slices."""
-        self.setEnabled(self._session.is_3d and bool(self._session.prompts.planes))
+        session = self._session
+        with_prompts = [one for one in session.objects if session.has_user_slices(one.object_id)]
+        self.setVisible(session.is_3d or session.image is None)
+        self.setEnabled(session.is_3d)
+        self._all.setVisible(len(with_prompts) > 1)
+        is_possible = bool(with_prompts) if self._is_for_all else session.record in with_prompts
+        self._propagate.setEnabled(is_possible)
+        self._settings.refresh()
         maximum = max(self._session.num_slices - 1, 0)
         if maximum != self._last.maximum():
             self._limit.setChecked(False)
@@ -64,4 +85,13 @@ class PropagationBox(QGroupBox):
     def _on_propagate_clicked(self) -> None:
         z_range = (self._first.value(), self._last.value() + 1) if self._limit.isChecked() else None
         with told():
-            self._session.propagate(self._direction.currentData(), z_range)
+            self._session.propagate(
+                self._direction.currentData(), z_range, objects="all" if self._is_for_all else "current"
+            )
+
+    @property
+    def _is_for_all(self) -> bool:
+        return self._all.isVisibleTo(self) and self._all.isChecked()
+
+    def _on_all_toggled(self) -> None:
+        self.refresh()

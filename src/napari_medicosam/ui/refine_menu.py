@@ -35,6 +35,12 @@ class RefineButton(QPushButton):
             "Fill the slices between those you prompted or painted from their shapes, without the model",
             session.interpolate,
         )
+        self._agree = self._add(
+            menu,
+            "Three planes vote",
+            "Follow the object along the two other planes, too, and keep what two of the three say; takes a while",
+            session.agree_on_three_planes,
+        )
         menu.addSeparator()
         for text, tip, act in (
             (
@@ -75,9 +81,10 @@ class RefineButton(QPushButton):
     def refresh(self) -> None:
         """Follow the session."""
         session = self._session
-        current = [known for known in session.objects if known.object_id == session.object_id]
-        self.setEnabled(any(known.is_committed for known in current) or session.num_open_voxels > 0)
+        record = session.record
+        self.setEnabled((record is not None and record.is_committed) or session.num_open_voxels > 0)
         self._between.setEnabled(session.is_3d)
+        self._agree.setEnabled(session.is_3d)
 
     @staticmethod
     def _add(menu: QMenu, text: str, tip: str, act: Callable[[], Any]) -> Any:

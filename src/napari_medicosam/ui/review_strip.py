@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _REFRESH_MS = 200
 """Propagation changes many slices a second; the strip need not follow each."""
 
+_COUNT_SECONDS = 0.01
+"""Of counting voxels before the window gets its turn again."""
+
 _ANCHOR, _SURE, _UNSURE, _DOUBTFUL = (
     QColor("#4c72e0"),
     QColor("#56b48c"),
@@ -39,17 +42,22 @@ class ReviewStrip(QWidget):
         self._session = session
         self._bars = _Bars(session=session)
         self._next = button("Next doubtful slice", "Go to the next slice that deserves a second look")
+        self._absent = button(
+            "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
+        )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_REFRESH_MS)
         row = QHBoxLayout()
-        row.addWidget(self._next)
+        row.addWidget(self._next, stretch=2)
+        row.addWidget(self._absent, stretch=1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         layout.addWidget(self._bars)
         layout.addLayout(row)
         self._timer.timeout.connect(self.refresh)
         self._next.clicked.connect(self._on_next_clicked)
+        self._absent.clicked.connect(self._on_absent_clicked)
         session.events.changed.connect(self._on_changed)
         session.events.mask_changed.connect(self._on_changed)
         session.viewer.dims.events.current_step.connect(self._on_step)
@@ -58,19 +66,28 @@ class ReviewStrip(QWidget):
     def refresh(self) -> None:
         """Draw what the session knows now."""
         session = self._session
-        reviews = session.review if session.image is not None and session.is_3d else ()
+        reviews = session.review_within(_COUNT_SECONDS) if session.image is not None and session.is_3d else ()
+        if reviews is None:  # of a large object that nobody has looked at yet
+            self._timer.start(0)
+            return
         self._bars.show_reviews(reviews, session.num_slices)
         count = sum(bool(review.reasons) for review in reviews)
         self._next.setEnabled(count > 0)
+        is_there = session.record is not None and session.has_user_slices(session.object_id)
+        self._absent.setEnabled(is_there)
         self._next.setText(f"Next doubtful slice ({count})" if count else "Next doubtful slice")
         self.setVisible(session.is_3d)
 
     def _on_changed(self, *_: Any) -> None:
         if not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(_REFRESH_MS)
 
     def _on_step(self) -> None:
         self._bars.update()
+
+    def _on_absent_clicked(self) -> None:
+        with told():
+            self._session.mark_absent()
 
     def _on_next_clicked(self) -> None:
         with told():

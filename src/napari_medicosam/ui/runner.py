@@ -6,14 +6,19 @@ only the last time counts. A stream (propagation) goes on one item at a time, an
 
 from __future__ import annotations
 
+import atexit
 import threading
+import traceback
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from psygnal import Signal
-from qtpy import QtCore
-from qtpy.QtCore import QEventLoop, QObject, Qt, QTimer
+from qtpy.QtCore import QEventLoop, QTimer
+
+from napari_medicosam.ui.main_thread import MainThread
 
 Report = Callable[[int, int, str], None]
 """Told by a task how far it is: done, total (0 when unknown), text. Raises `Cancelled` when nobody wants more."""
@@ -23,6 +28,13 @@ Task = Callable[[Report], Any]
 
 StreamTask = Callable[[Report], Iterator[Any]]
 """A generator on the worker thread; to cancel is to close it."""
+
+
+_PATIENCE_SECONDS = 0.04
+"""How long a window that is being closed waits for the worker: most calls are shorter, the others end by themselves."""
+
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+"""Workers of closed runners that were still in a call."""
 
 
 class Cancelled(Exception):  # noqa: N818  not an error: somebody changed their mind
@@ -36,19 +48,8 @@ class _Work:
     on_end: Callable[[], None]
     iterator: Iterator[Any] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-class _MainThread(QObject):
-    """Calls what the worker posts on the thread that made it."""
-
-    posted = QtCore.Signal(object)  # type: ignore[attr-defined]  # Qt bindings call it differently
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.posted.connect(self._call, Qt.ConnectionType.QueuedConnection)
-
-    def _call(self, callback: Callable[[], None]) -> None:
-        callback()
+    is_quiet: bool = False
+    is_kept: bool = False
 
 
 class Runner:
@@ -70,19 +71,19 @@ class Runner:
     def __init__(self, *, synchronous: bool = False) -> None:
         self.synchronous = synchronous
         self.closing = threading.Event()
-        self._main = _MainThread()
+        self._main = MainThread()
         self._news = threading.Condition()
         self._questions: dict[Hashable, _Work] = {}
         self._stream: _Work | None = None
         self._active: _Work | None = None
-        self._num_open = 0
+        self._open: set[_Work] = set()
         self._is_draining = False
         self._thread: threading.Thread | None = None
 
     @property
     def is_busy(self) -> bool:
         """True until the last callback of the last task was called."""
-        return self._num_open > 0
+        return any(not work.is_quiet for work in self._open)
 
     def submit(
         self,
@@ -91,24 +92,30 @@ class Runner:
         *,
         key: Hashable,
         on_end: Callable[[], None] = lambda: None,
+        is_quiet: bool = False,
+        is_kept: bool = False,
     ) -> None:
-        """Run a task; one with the same key that has not begun is dropped.
+        """Run a task; one with the same key that has not begun is dropped. Does nothing once closed.
 
         Args:
             task: called on the worker thread.
             on_result: called with what it returns, unless it was cancelled or failed.
             key: what the question is about.
             on_end: called last, however it ended.
+            is_quiet: nobody is told of it, and nobody waits for it.
+            is_kept: it is done whatever is cancelled, also while the runner is being closed: files are written so.
         """
 
         def once(report: Report) -> Iterator[Any]:
             yield task(report)
 
-        work = _Work(once, on_result, on_end)
+        if self.closing.is_set():
+            return
+        work = _Work(once, on_result, on_end, is_quiet=is_quiet, is_kept=is_kept)
         with self._news:
             replaced = self._questions.pop(key, None)
             self._questions[key] = work
-        self._opened()
+        self._opened(work)
         if replaced is not None:
             self._finished(replaced)
         self._wake()
@@ -116,25 +123,31 @@ class Runner:
     def stream(
         self, start: StreamTask, on_item: Callable[[Any], None], on_end: Callable[[], None] = lambda: None
     ) -> None:
-        """Run a generator and hand over what it yields; one that was running is cancelled."""
+        """Run a generator and hand over what it yields; one that was running is cancelled. Does nothing once closed."""
+        if self.closing.is_set():
+            return
         work = _Work(start, on_item, on_end)
         with self._news:
             replaced, self._stream = self._stream, work
-        self._opened()
+        self._opened(work)
         if replaced is not None:
             self._drop(replaced)
         self._wake()
 
     def cancel(self) -> None:
-        """Drop all that waits, and what runs as soon as it reports or yields. Nothing of it is delivered."""
+        """Drop all that waits, and what runs as soon as it reports or yields, but for what is kept.
+
+        Nothing of what is dropped is delivered.
+        """
         with self._news:
-            dropped = [*self._questions.values()]
-            self._questions.clear()
+            dropped = [work for work in self._questions.values() if not work.is_kept]
+            self._questions = {key: work for key, work in self._questions.items() if work.is_kept}
             if self._stream is not None:
                 dropped.append(self._stream)
                 self._stream = None
-            if self._active is not None:
-                self._active.cancelled.set()
+            for work in self._open.difference(dropped):  # what runs, and what is done but not delivered yet
+                if not work.is_kept:
+                    work.cancelled.set()
         for work in dropped:
             self._drop(work)
 
@@ -161,38 +174,66 @@ class Runner:
         return not self.is_busy
 
     def close(self) -> None:
-        """Cancel everything and end the thread; waits for the call that it is in."""
+        """Cancel everything and end the thread. Nothing is delivered any more, and what waited for it is let go.
+
+        Nobody can stop the call that the worker is in, and a window need not wait for it: the thread ends with that
+        call, and the process not before the thread.
+        """
         if self.closing.is_set():
             return
         self.closing.set()
         self.cancel()
+        self._main.stop()
+        was_busy, left, self._open = self.is_busy, self._open, set()
+        for work in left:  # the worker may hold one for a while yet
+            work.on_item, work.on_end = _ignore, _ignore
         with self._news:
             self._news.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._num_open:
-            self._num_open = 0
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            _ending.add(thread)
+            thread.join(_PATIENCE_SECONDS)
+        if was_busy:
             self.busy_changed.emit(False)
+        for signal in (self.progressed, self.busy_changed, self.failed):
+            signal.disconnect()
 
     # ------------------------------------------------------------------ GUI thread
 
-    def _opened(self) -> None:
-        self._num_open += 1
-        if self._num_open == 1:
+    def _opened(self, work: _Work) -> None:
+        was_busy = self.is_busy
+        self._open.add(work)
+        if self.is_busy and not was_busy:
             self.busy_changed.emit(True)
 
     def _finished(self, work: _Work) -> None:
-        if self.closing.is_set():
+        if work not in self._open or self.closing.is_set():
             return
-        work.on_end()
-        self._num_open -= 1
-        if self._num_open == 0:
-            self.busy_changed.emit(False)
+        try:
+            work.on_end()
+        finally:  # whatever it raises, this one is over
+            if work in self._open:
+                self._open.remove(work)
+                if not (work.is_quiet or self.is_busy):
+                    self.busy_changed.emit(False)
 
     def _deliver(self, work: _Work, item: Any) -> None:
-        if not work.cancelled.is_set():
+        if work.cancelled.is_set():
+            return
+        try:
             work.on_item(item)
+        except Exception:
+            with self._news:
+                is_stream = self._stream is work
+                if is_stream:
+                    self._stream = None
+            if is_stream:  # what went wrong with one slice would with the next
+                self._drop(work)
+            raise
+
+    def _fail(self, work: _Work, error: Exception) -> None:
+        if not work.cancelled.is_set():
+            self.failed.emit(error)
 
     def _drop(self, work: _Work) -> None:
         """Cancel work that is no longer in the queue. What the worker is in ends there, the rest here."""
@@ -228,7 +269,7 @@ class Runner:
     # ------------------------------------------------------------------ worker thread
 
     def _loop(self) -> None:
-        while not self.closing.is_set():
+        while not self.closing.is_set() or self._questions:  # what is kept is done before the end
             work = self._take()
             if work is not None:
                 self._step(work)
@@ -250,27 +291,28 @@ class Runner:
             self._post(lambda: self._progress(work, done, total, text))
 
         is_over = work is not self._stream
+        news: Callable[[], None] | None = None
         try:
-            if work.iterator is None:
-                work.iterator = work.start(report)
-            item = next(work.iterator)
+            item = _next(work, report)
         except (StopIteration, Cancelled):
             is_over = True
         except Exception as error:
             is_over = True
-            failure = error
-            if not work.cancelled.is_set():
-                self._post(lambda: self.failed.emit(failure))
+            news = partial(self._fail, work, _without_frames(error))
         else:
-            self._post(lambda: self._deliver(work, item))
+            news = partial(self._deliver, work, item)
         with self._news:
             is_over = is_over or work.cancelled.is_set()
             if is_over and self._stream is work:
                 self._stream = None
             self._active = None
-        if is_over:
-            _close(work)
-            self._post(lambda: self._finished(work))
+        try:
+            if news is not None:
+                self._post(news)
+        finally:  # a synchronous runner calls it here, and it may raise
+            if is_over:
+                _close(work)
+                self._post(partial(self._finished, work))
 
     def _progress(self, work: _Work, done: int, total: int, text: str) -> None:
         if not work.cancelled.is_set():
@@ -282,7 +324,31 @@ class Runner:
         if self.synchronous:
             callback()
         else:
-            self._main.posted.emit(callback)
+            self._main.post(callback)
+
+
+def _next(work: _Work, report: Report) -> Any:
+    if work.iterator is None:
+        work.iterator = work.start(report)
+    return next(work.iterator)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The same error with its traceback as text: frames hold volumes, and a log may hold the error."""
+    error.add_note("".join(("On the worker:\n", *traceback.format_exception(error))).rstrip())
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _ignore(*_: Any) -> None:
+    """In the place of callbacks that are not wanted any more."""
+
+
+@atexit.register
+def _wait_for_workers() -> None:
+    """What a thread computes with must not be taken apart under it."""
+    for thread in list(_ending):
+        thread.join()
 
 
 def _close(work: _Work) -> None:

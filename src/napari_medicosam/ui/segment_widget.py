@@ -1,4 +1,4 @@
-"""The dock widget `Segment`: one image, one model, points and boxes, propagation, save. Only calls its session."""
+"""The dock widget `Segment`: what to do next, image and model, prompts, the volume, objects. Only calls its session."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from napari.layers import Image
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
+    QCheckBox,
     QFileDialog,
     QFormLayout,
     QGridLayout,
+    QGroupBox,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -20,12 +21,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_medicosam.ui.controls import button, combo, told
-from napari_medicosam.ui.model_choices import WINDOW_HELP, ZOOM_HELP, model_choices, next_step
+from napari_medicosam.ui.controls import ScrollColumn, button, close_together, combo, told
+from napari_medicosam.ui.help_panel import toggle_help
+from napari_medicosam.ui.model_choices import ZOOM_HELP, model_choices, next_step
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
 from napari_medicosam.ui.review_strip import ReviewStrip
+from napari_medicosam.ui.window_box import WindowBox
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -41,6 +44,9 @@ _TOOLS = {
     "box": ("Box", "Drag a box around the object; a slice has one box an object"),
 }
 _TOOLS_IN_A_ROW = 3
+_NARROW, _ROOM = 32, 10
+_STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; font-weight: bold; }"
+"""A blue that can be seen on the ground of light and dark themes."""
 _CHECKPOINTS = "Checkpoints (*.pth *.pt *.safetensors)"
 _LABEL_FILES = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
 
@@ -63,73 +69,111 @@ class SegmentWidget(QWidget):
         self._refresh_state()
 
     def _build_ui(self) -> None:
+        content = QWidget()
+        parts = QVBoxLayout(content)
+        parts.setContentsMargins(0, 0, 0, 0)
+        for part in (self._image_part(), self._prompt_part(), self._volume_part(), self._object_part()):
+            parts.addWidget(part)
+        parts.addStretch(1)
+
+        self._save = button("Save labels …", "Write the labels with the geometry of the image")
+        self._help = button("?", "Show all keys and mouse gestures")
+        self._help.setMaximumWidth(_NARROW)
+        last = QHBoxLayout()
+        last.addWidget(self._save, stretch=1)
+        last.addWidget(self._help)
+        layout = QVBoxLayout(self)
+        close_together(layout)
+        layout.addWidget(self._state_part())
+        layout.addWidget(ScrollColumn(content), stretch=1)
+        layout.addLayout(last)
+
+    def _state_part(self) -> QWidget:
+        """What to do next, and what is running: always in sight."""
+        self._status = QLabel()
+        self._status.setWordWrap(True)
+        self._status.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing() + _ROOM)
+        self._status.setStyleSheet(_STATUS_STYLE)
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setMaximumHeight(8)
+        self._cancel = button("Cancel", "Stop what is running; slices that are done stay")
+        part = QWidget()
+        grid = QGridLayout(part)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self._status, 0, 0)
+        grid.addWidget(self._cancel, 0, 1)
+        grid.addWidget(self._bar, 1, 0, 1, 2)
+        grid.setColumnStretch(0, 1)
+        return part
+
+    def _image_part(self) -> QWidget:
         self._image = combo("The image or volume to segment")
         self._model = combo("The model; large ones are downloaded when first used")
-        self._window = combo("How intensities are shown to the model: choose one, or type LOW,HIGH and Enter")
-        self._window.setEditable(True)
-        self._window.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self._window = WindowBox(session=self._session, windowing=self._session.windowing)
         self._zoom = combo(
             "How closely the model looks: a small object loses its shape when the whole slice is shown"
         )
-        for box, choices in ((self._window, WINDOW_HELP), (self._zoom, ZOOM_HELP)):
-            for name, tip in choices.items():
-                box.addItem(name)
-                box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        form = QFormLayout()
+        for name, tip in ZOOM_HELP.items():
+            self._zoom.addItem(name)
+            self._zoom.setItemData(self._zoom.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        part = QGroupBox("Image and model")
+        form = QFormLayout(part)
+        close_together(form)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for text, row in (
             ("Image", self._image), ("Model", self._model), ("Window", self._window), ("Zoom", self._zoom),
         ):  # fmt: skip
             form.addRow(text, row)
+        return part
 
+    def _prompt_part(self) -> QWidget:
         self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
         self._undo = button("Undo", "Take back the last step: prompt, stroke, propagation, commit …")
         self._redo = button("Redo", "Do again what was taken back last")
         self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
-        self._refine = RefineButton(session=self._session)
-        buttons = QGridLayout()
+        self._live = QCheckBox("live")
+        self._live.setToolTip(
+            "The mask follows every prompt at once; without, it waits for Segment: for slow models"
+        )
+        self._segment = button("Segment", "Segment the slices whose prompts have changed")
+        part = QGroupBox("Prompt the object")
+        grid = QGridLayout(part)
+        close_together(grid)
         for number, tool in enumerate(self._tools.values()):
-            buttons.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
-        for column, other in enumerate((self._undo, self._redo), start=1):
-            buttons.addWidget(other, 2, column)
-        for column, other in enumerate((self._clear, self._refine)):
-            buttons.addWidget(other, 3, column)
-        self._objects = ObjectList(session=self._session)
-        self._review = ReviewStrip(session=self._session)
+            grid.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
+        for row, others in enumerate(
+            ((None, self._live, self._segment), (self._undo, self._redo, self._clear)), start=2
+        ):
+            for column, other in enumerate(others):
+                if other is not None:
+                    grid.addWidget(other, row, column)
+        for column in range(_TOOLS_IN_A_ROW):
+            grid.setColumnStretch(column, 1)
+        return part
+
+    def _volume_part(self) -> QWidget:
         self._propagation = PropagationBox(session=self._session)
+        self._review = ReviewStrip(session=self._session)
+        self._propagation.add(self._review)
+        return self._propagation
 
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        self._bar.setMaximumHeight(8)
-        self._cancel = button("Cancel", "Stop what is running; slices that are done stay")
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
-        running = QHBoxLayout()
-        running.addWidget(self._bar, stretch=1)
-        running.addWidget(self._cancel)
-        self._save = button("Save labels …", "Write the labels with the geometry of the image")
-
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self._objects)
-        layout.addWidget(self._review)
-        layout.addLayout(buttons)
-        layout.addWidget(self._propagation)
-        layout.addWidget(self._status)
-        layout.addLayout(running)
-        layout.addWidget(self._save)
-        layout.addStretch(1)
+    def _object_part(self) -> QWidget:
+        self._objects = ObjectList(session=self._session)
+        self._refine = RefineButton(session=self._session)
+        part = QGroupBox("Objects")
+        column = QVBoxLayout(part)
+        close_together(column)
+        column.addWidget(self._objects)
+        column.addWidget(self._refine)
+        return part
 
     def _connect(self) -> None:
         self._image.activated.connect(self._on_image_activated)
         self._model.opening.connect(self._refresh_models)
         self._model.activated.connect(self._on_model_activated)
-        self._window.activated.connect(self._on_window_chosen)
         self._zoom.activated.connect(self._on_zoom_activated)
-        edit: Any = self._window.lineEdit()
-        edit.editingFinished.connect(self._on_window_chosen)
         for name, tool in self._tools.items():
             tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
         self._undo.clicked.connect(self._on_undo_clicked)
@@ -137,6 +181,9 @@ class SegmentWidget(QWidget):
         self._clear.clicked.connect(self._on_clear_clicked)
         self._cancel.clicked.connect(self._session.cancel)
         self._save.clicked.connect(self._on_save_clicked)
+        self._help.clicked.connect(self._on_help_clicked)
+        self._live.clicked.connect(self._on_live_clicked)
+        self._segment.clicked.connect(self._on_segment_clicked)
         events = self._session.events
         events.changed.connect(self._on_session_changed)
         events.tool_changed.connect(self._refresh_state)
@@ -210,6 +257,9 @@ class SegmentWidget(QWidget):
         self._clear.setEnabled(has_prompts)
         self._undo.setEnabled(session.can_undo)
         self._redo.setEnabled(session.can_redo)
+        self._live.setChecked(session.is_live)
+        self._segment.setVisible(not session.is_live)
+        self._segment.setEnabled(session.has_unasked_prompts)
         self._objects.refresh()
         self._refine.refresh()
         self._save.setEnabled(session.has_labels)
@@ -242,14 +292,6 @@ class SegmentWidget(QWidget):
                 self._session.prepare()
         self._refresh_models()
 
-    def _on_window_chosen(self) -> None:
-        text = self._window.currentText().strip()
-        if text != self._session.window:
-            with told():
-                self._session.set_window(text)
-                self._session.prepare()
-        self._window.setEditText(self._session.window)
-
     def _on_zoom_activated(self) -> None:
         self._session.set_zoom(self._zoom.currentText())
 
@@ -269,6 +311,17 @@ class SegmentWidget(QWidget):
     def _on_clear_clicked(self) -> None:
         with told():
             self._session.clear_prompts()
+
+    def _on_help_clicked(self) -> None:
+        toggle_help(self._session)
+
+    def _on_live_clicked(self, checked: bool) -> None:
+        with told():
+            self._session.is_live = checked
+
+    def _on_segment_clicked(self) -> None:
+        with told():
+            self._session.segment()
 
     def _on_save_clicked(self) -> None:
         image = self._session.image

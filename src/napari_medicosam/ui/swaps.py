@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_medicosam.core.boxes import VoxelBox
-from napari_medicosam.core.results import Region
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.boxes import PackedMask
+    from napari_medicosam.core.boxes import PackedMask, VoxelBox
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.object_table import ObjectTable
+    from napari_medicosam.core.results import Region
     from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.committed_masks import CommittedMasks
+    from napari_medicosam.ui.edited_mask import EditedMask
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +34,7 @@ class TableSwap:
 class SliceSwap:
     """The mask being edited on one slice: what lies in `region` (labels), nothing elsewhere."""
 
-    annotation: Annotation
+    edited: EditedMask
     plane: SlicePlane
     region: Region
     patch: NDArray[Any]
@@ -46,23 +46,14 @@ class SliceSwap:
 
     def swap(self) -> None:
         """Exchange it with what is there."""
-        layer = self.annotation.object_layer
-        if layer is None:
-            return
-        pixels = self.plane.cut(self.annotation.voxels(layer))
-        region = Region.of_mask(pixels != 0)
-        patch = pixels[region.slices_yx].copy()
-        pixels[region.slices_yx] = 0
-        pixels[self.region.slices_yx] = self.patch
-        self.annotation.extent = self.annotation.extent.union(VoxelBox.of_slice(self.plane, self.region))
-        self.region, self.patch = region, patch
+        self.region, self.patch = self.edited.swap_slice(self.plane, self.region, self.patch)
 
 
 @dataclass(eq=False, slots=True)
 class EditedSwap:
     """The whole mask being edited, and the id of its object."""
 
-    annotation: Annotation
+    edited: EditedMask
     packed: PackedMask
     value: int
 
@@ -73,16 +64,36 @@ class EditedSwap:
 
     def swap(self) -> None:
         """Exchange it with what is there."""
-        packed, value = self.annotation.packed(), self.annotation.edited_value()
-        self.annotation.put_edited(self.packed, self.value)
+        packed, value = self.edited.packed(), self.edited.value(self.value)
+        self.edited.put(self.packed, self.value)
         self.packed, self.value = packed, value
+
+
+@dataclass(eq=False, slots=True)
+class StampSwap:
+    """A mask of one label, where the committed label map is 0 without it: one bit a voxel."""
+
+    committed: CommittedMasks
+    packed: PackedMask
+    label: int
+    is_there: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        return self.packed.num_bytes
+
+    def swap(self) -> None:
+        """Write it or erase it."""
+        self.is_there = not self.is_there
+        self.committed.stamp(self.packed, self.label if self.is_there else 0)
 
 
 @dataclass(eq=False, slots=True)
 class LabelsSwap:
     """A part of the committed label map."""
 
-    annotation: Annotation
+    committed: CommittedMasks
     box: VoxelBox
     inside: NDArray[Any]
 
@@ -93,6 +104,4 @@ class LabelsSwap:
 
     def swap(self) -> None:
         """Exchange it with what is there."""
-        if self.annotation.labels is not None:
-            part = self.annotation.voxels(self.annotation.labels)[self.box.index]
-            self.inside, part[...] = part.copy(), self.inside
+        self.inside = self.committed.swap_part(self.box, self.inside)

@@ -16,7 +16,10 @@ from napari_medicosam.core.post_processing import CleanUp, clean_up
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
-from napari_medicosam.predict.propagation import Gap, PropagationSettings, propagate
+from napari_medicosam.predict.propagation import Gap, ObjectRun, propagate_objects
+from napari_medicosam.predict.three_planes import agree_on_three_planes
+from napari_medicosam.predict.tuning import tune_on_object
+from napari_medicosam.ui.engine import Made
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.consensus import Consensus
     from napari_medicosam.core.geometry import SlicePlane, SliceStack
+    from napari_medicosam.core.intensity import IntensityMapping
     from napari_medicosam.core.results import SegmentRequest
     from napari_medicosam.io.label_class_files import LabelClassFile
+    from napari_medicosam.predict.propagation import PropagationSettings
+    from napari_medicosam.predict.tuning import TuningResult
     from napari_medicosam.ui.engine import Service, ServiceSettings, ServiceSource
     from napari_medicosam.ui.runner import Report
 
@@ -42,10 +49,18 @@ class Worker:
 
     engine: ServiceSource
     encode_seconds: float | None = None
+    _measured: Made[IntensityMapping] | None = None
+
+    def window_range(self, settings: ServiceSettings) -> tuple[float, float] | None:
+        """The intensities that are black and white to the model, once that was measured. For the GUI thread."""
+        measured = self._measured
+        if measured is None or not measured.is_from(settings.volume, settings.model, settings.window):
+            return None
+        return measured.thing.low, measured.thing.high
 
     def segment(self, settings: ServiceSettings, request: SegmentRequest, report: Report) -> SegmentResult:
         """Answer one request."""
-        service = self.engine.service(settings, report)
+        service = self._service(settings, report)
         if not request.prompts.is_stop:
             self._encode(service, request.plane, request.image_slice, report)
         return service.segment(request)
@@ -54,25 +69,17 @@ class Worker:
         self, settings: ServiceSettings, plane: SlicePlane, image_slice: NDArray[Any], report: Report
     ) -> None:
         """Load the model and encode the slice that is looked at, so that the first click is fast."""
-        self._encode(self.engine.service(settings, report), plane, image_slice, report)
+        self._encode(self._service(settings, report), plane, image_slice, report)
 
     def propagate(
         self, settings: ServiceSettings, run: Propagation, report: Report
     ) -> Iterator[SegmentResult | None]:
         """Results slice by slice, with time left; None when it has come to its end."""
-        service: Any = self.engine.service(settings, report)
-        total = len(run.indices) - len(run.anchors)  # at most: anchors are never asked about
+        service: Any = self._service(settings, report)
+        total = run.num_slices
         report(0, total, "Propagating …")
         began = time.monotonic()
-        results = propagate(
-            service,
-            run.stack,
-            run.anchors,
-            run.settings,
-            stops=run.stops,
-            z_range=run.z_range,
-            skip=run.skip,
-        )
+        results = propagate_objects(service, run.stack, [part.run for part in run.parts])
         for done, result in enumerate(results, start=1):
             left = (time.monotonic() - began) / done * (total - done)
             report(done, total, f"Slice {result.plane.index} done, at most {_duration(left)} left")
@@ -82,18 +89,62 @@ class Worker:
     @staticmethod
     def interpolate(run: Propagation, report: Report) -> Iterator[SegmentResult | None]:
         """Results between annotated slices from their shapes alone; None when it has come to its end."""
-        masks = {anchor.plane.index: anchor.mask for anchor in run.anchors}
         side = np.zeros((1, 1), dtype=np.float32)  # no model, no logits
-        done, total = 0, len(run.indices)
-        for below, above in run.filled_from:
-            if below is None or above is None or below not in masks or above not in masks:
-                continue
-            for index, mask in interpolate_slices({below: masks[below], above: masks[above]}):
-                done += 1
-                report(done, total, f"Slice {index} done")
-                plane, object_id = run.stack.plane(index), run.anchors[0].object_id
-                yield SegmentResult(plane, mask, Region.of_mask(mask), math.nan, side, object_id)
+        done, total = 0, run.num_slices
+        for part in run.parts:
+            masks = {anchor.plane.index: anchor.mask for anchor in part.run.anchors}
+            for below, above in part.filled_from:
+                if below is None or above is None or below not in masks or above not in masks:
+                    continue
+                for index, mask in interpolate_slices({below: masks[below], above: masks[above]}):
+                    done += 1
+                    report(done, total, f"Slice {index} done")
+                    plane = run.stack.plane(index)
+                    yield SegmentResult(plane, mask, Region.of_mask(mask), math.nan, side, part.object_id)
         yield None
+
+    def agree(
+        self,
+        settings: ServiceSettings,
+        stack: SliceStack,
+        packed: PackedMask,
+        how: PropagationSettings,
+        report: Report,
+    ) -> Consensus:
+        """What three axes say together about a mask that was made along the stack's."""
+        service: Any = self._service(settings, report)
+        began = time.monotonic()
+        for progress in agree_on_three_planes(service, stack, packed.unpacked(stack.shape_zyx), how):
+            if progress.result is not None:
+                return progress.result
+            _report_left(report, "Other planes", (progress.done, progress.total), began)
+        raise RuntimeError("a consensus that comes to no end")
+
+    def tune(
+        self,
+        settings: ServiceSettings,
+        stack: SliceStack,
+        finished: tuple[PackedMask, tuple[int, ...]],
+        how: PropagationSettings,
+        report: Report,
+    ) -> TuningResult:
+        """Which settings find a finished object from one of its slices; the user's are preferred to start from."""
+        service: Any = self._service(settings, report)
+        packed, users = finished
+        mask = packed.unpacked(stack.shape_zyx)
+        on = [index for index in users if stack.plane(index).cut(mask).any()]
+        began = time.monotonic()
+        for progress in tune_on_object(service, stack, mask, how, start=on[len(on) // 2] if on else None):
+            if progress.result is not None:
+                return progress.result
+            _report_left(report, "Tuning", (progress.done, progress.total), began)
+        raise RuntimeError("a search that comes to no end")
+
+    def _service(self, settings: ServiceSettings, report: Report) -> Service:
+        service = self.engine.service(settings, report)
+        if service.mapping is not None:
+            self._measured = Made.of(service.mapping, settings.volume, settings.model, settings.window)
+        return service
 
     def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:
         if service.is_embedded(plane, image_slice):
@@ -106,39 +157,54 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Propagation:
-    """What a propagation starts from: see `predict.propagation.propagate`. `z_range` is half-open.
+class ObjectPart:
+    """What an object is propagated from, and for each gap that is to be filled what it will be filled from."""
 
-    `filled_from` says for each gap that is to be filled what it will be filled from; `from_shapes`, that it is to be
-    filled from the shapes beside it, without a model.
+    object_id: int
+    run: ObjectRun
+    filled_from: Mapping[Gap, Hashable]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Propagation:
+    """What a propagation starts from: see `predict.propagation.propagate_objects`.
+
+    Attributes:
+        stack: the slices.
+        parts: the objects.
+        from_shapes: gaps are to be filled from the shapes beside them, without a model.
     """
 
     stack: SliceStack
-    anchors: tuple[SegmentResult, ...]
-    settings: PropagationSettings
-    stops: frozenset[int]
-    z_range: tuple[int, int]
-    skip: frozenset[Gap]
-    filled_from: Mapping[Gap, Hashable]
+    parts: tuple[ObjectPart, ...]
     from_shapes: bool = False
 
     @property
-    def indices(self) -> set[int]:
-        """Numbers of the slices that will not be what they were before.
+    def num_slices(self) -> int:
+        """How many results there will be at most: anchors are never asked about."""
+        return sum(
+            len(self.indices_of(part) - {anchor.plane.index for anchor in part.run.anchors})
+            for part in self.parts
+        )
+
+    def indices_of(self, part: ObjectPart) -> set[int]:
+        """Numbers of the slices where an object will not be what it was before.
 
         A model follows the object through the whole range but skipped gaps; shapes fill gaps and nothing beyond.
         """
+        bounds = part.run.z_range or (0, len(self.stack))
         if self.from_shapes:
-            return self._inside(self.filled_from)
-        return set(range(*self.z_range)) - self._inside(self.skip)
+            return _inside(part.filled_from, bounds)
+        return set(range(*bounds)) - _inside(part.run.skip, bounds)
 
-    def _inside(self, gaps: Iterable[Gap]) -> set[int]:
-        first, last = self.z_range
-        return {
-            index
-            for below, above in gaps
-            for index in range(first if below is None else below + 1, last if above is None else above)
-        }
+
+def _inside(gaps: Iterable[Gap], bounds: tuple[int, int]) -> set[int]:
+    first, last = bounds
+    return {
+        index
+        for below, above in gaps
+        for index in range(first if below is None else below + 1, last if above is None else above)
+    }
 
 
 def read_classes(path: Path) -> LabelClassFile:
@@ -155,8 +221,7 @@ def cleaned(
     settings: CleanUp,
 ) -> PackedMask:
     """A mask in a volume of this shape after `core.post_processing.clean_up`."""
-    mask = np.zeros(shape_zyx, dtype=bool)
-    mask[packed.box.index] = packed.mask
+    mask = packed.unpacked(shape_zyx)
     return PackedMask.of(clean_up(mask, spacing_zyx, settings), VoxelBox((0, 0, 0), shape_zyx))
 
 
@@ -210,6 +275,12 @@ def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) ->
     for one, volume in zip(paths, labels, strict=True):
         write_labels_layer(str(one), volume, meta)
     return f"{paths[0]} … {paths[-1].name}"
+
+
+def _report_left(report: Report, what: str, done_of: tuple[int, int], began: float) -> None:
+    done, total = done_of
+    left = f", at most {_duration((time.monotonic() - began) / done * (total - done))} left" if done else ""
+    report(done, total, f"{what}: {done} of {total} slices{left}")
 
 
 def _duration(seconds: float) -> str:

@@ -6,18 +6,25 @@ imports, then calls into that one instead of the one built into it, and the proc
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
+_LARGEST = "lib/libtorch_cpu.so"
+"""Of torch's libraries, hundreds of MB; the only one that is linked against neither Python nor a driver."""
 
 
 def import_torch() -> None:
-    """Import torch; where a driver has loaded LLVM, Triton is first told to prefer its own symbols."""
-    if "torch" not in sys.modules and _driver_has_loaded_llvm():
+    """Import torch; where a driver has loaded LLVM, Triton is first told to prefer its own symbols.
+
+    Torch that somebody else has imported before the driver came may still be without Triton.
+    """
+    if "triton._C.libtriton" not in sys.modules and _driver_has_loaded_llvm():
         flags = sys.getdlopenflags()
         sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
         try:
@@ -25,7 +32,23 @@ def import_torch() -> None:
                 import_module("triton._C.libtriton")
         finally:
             sys.setdlopenflags(flags)
+    if "torch" not in sys.modules:
+        _load_without_lock()
     import_module("torch")
+
+
+def _load_without_lock() -> None:
+    """Load the largest library before torch does: Python would hold its lock meanwhile, and the window stand still."""
+    found = find_spec("torch")
+    if found is None or found.origin is None or not hasattr(os, "RTLD_NOW"):
+        return
+    path = Path(found.origin).parent / _LARGEST
+    if not path.is_file():
+        return  # not Linux, or torch is built otherwise
+    with suppress(AttributeError, OSError):
+        open_library = ctypes.CDLL(None).dlopen  # a call through ctypes lets go of the lock, import does not
+        open_library.restype, open_library.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
+        open_library(os.fsencode(path), os.RTLD_NOW)
 
 
 def _driver_has_loaded_llvm() -> bool:

@@ -1,0 +1,100 @@
+"""The masks of committed objects: one label map for all of them, in the labels layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
+from napari_medicosam.ui import layers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_medicosam.ui.layers import LayerSet
+
+
+@dataclass(eq=False, slots=True)
+class CommittedMasks:
+    """What lies in the labels layer, of one time point. Without a layer it is empty and nothing is written.
+
+    Attributes:
+        ours: the layers of the image.
+        shape_zyx: of the volume.
+        time: of which volume.
+    """
+
+    ours: LayerSet
+    shape_zyx: tuple[int, int, int]
+    time: int = 0
+    _counted: dict[int, SliceCounts] = field(default_factory=dict)
+    """Of the object that was asked about last; of others it would be memory for nothing."""
+
+    @property
+    def label_map(self) -> NDArray[Any] | None:
+        """The layer's voxels (z, y, x), without a copy."""
+        layer = self.ours.labels
+        return None if layer is None else layers.voxels(layer, self.time)
+
+    def changed(self, box: VoxelBox) -> None:
+        """Voxels were written in this part of it."""
+        for counts in self._counted.values():
+            counts.changed(box)
+
+    def counts(
+        self, object_id: int, bounds: VoxelBox, axis: int, seconds: float | None = None
+    ) -> tuple[SliceCounts, bool]:
+        """Counts of an object along an axis, and whether they are complete after `seconds` of counting (None: always).
+
+        Args:
+            object_id: its label.
+            bounds: nothing of it is outside.
+            axis: that will be asked about.
+            seconds: for counting.
+        """
+        label_map = self.label_map
+        if label_map is None:
+            return SliceCounts(self.shape_zyx), True
+        if object_id not in self._counted:
+            self._counted = {object_id: SliceCounts(self.shape_zyx)}
+            self.changed(bounds)
+        counts = self._counted[object_id]
+        return counts, counts.update(axis, MaskPart(label_map, bounds, object_id), seconds)
+
+    def packed(self, object_id: int, bounds: VoxelBox) -> PackedMask:
+        """The mask of an object that has nothing outside `bounds`."""
+        label_map = self.label_map
+        return PackedMask() if label_map is None else PackedMask.of(label_map, bounds, object_id)
+
+    def is_free(self, packed: PackedMask) -> bool:
+        """True when no object has a voxel of the mask."""
+        label_map = self.label_map
+        if label_map is None:
+            return True
+        for index, mask in packed.slices():
+            taken = label_map[index]
+            if taken.any() and taken[mask].any():
+                return False
+        return True
+
+    def stamp(self, packed: PackedMask, label: int) -> None:
+        """Write a label wherever the mask is."""
+        label_map = self.label_map
+        if label_map is None:
+            return
+        for index, mask in packed.slices():
+            np.copyto(label_map[index], label, where=mask)
+        self.changed(packed.box)
+
+    def swap_part(self, box: VoxelBox, inside: NDArray[Any]) -> NDArray[Any]:
+        """Write a part of the label map; returns what was there."""
+        label_map = self.label_map
+        if label_map is None:
+            return inside
+        before = label_map[box.index].copy()
+        label_map[box.index] = inside
+        self.changed(box)
+        return before

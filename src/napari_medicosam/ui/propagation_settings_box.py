@@ -1,0 +1,197 @@
+"""The part of the dock widget that says how an object is followed, and finds out on a finished one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QLabel, QWidget
+from superqt import QCollapsible
+
+from napari_medicosam.core.prompt_derivation import PromptMode
+from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.ui.controls import button, combo, told
+
+if TYPE_CHECKING:
+    from napari_medicosam.ui.session import AnnotationSession
+
+_MODES = {
+    "box": "the box around the mask of the slice beside",
+    "mask": "that mask itself, and the box around it",
+    "points": "points inside that mask, and outside it within its box",
+    "points_and_mask": "these points, and the mask itself",
+    "single_point": "the innermost point of that mask",
+}
+_UNITS = {"%": "of the box's side", "px": "pixels", "mm": "millimetres, for images with a spacing"}
+_DECIMALS = 3
+
+
+class PropagationSettingsBox(QCollapsible):
+    """Mode, box growth and stop rule; folded away at first, as the defaults were measured.
+
+    Args:
+        session: its `propagation_settings` are shown and changed.
+    """
+
+    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+        super().__init__("How to follow", parent)
+        self._session = session
+        self._is_filling = False
+        self._build_ui()
+        self._connect()
+        self.refresh()
+
+    def _build_ui(self) -> None:
+        self._mode = combo("What the mask of a slice tells the model about the next one")
+        for mode, tip in _MODES.items():
+            self._mode.addItem(mode.replace("_", " "), mode)
+            self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._growth = _number("How much the box grows on each side from slice to slice", 0, 1000, 1)
+        self._unit = QComboBox()
+        self._unit.setToolTip("Unit of the growth")
+        for unit, tip in _UNITS.items():
+            self._unit.addItem(unit)
+            self._unit.setItemData(self._unit.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._iou = _number(
+            "Stop where a mask overlaps less with the one before (IoU, for slices 2 mm apart; adapted to the real "
+            "distance where the image has a spacing)",
+            0,
+            1,
+            0.05,
+        )
+        self._confidence = _number(
+            "Stop where the model trusts its mask less than this share of what it trusts the prompted slice",
+            0,
+            1,
+            0.05,
+        )
+        self._tune = button(
+            "Tune on this object",
+            "Search the settings that would have found this finished object from one of its slices",
+        )
+        self._reset = button("Defaults", "Back to the settings that were measured to be best on average")
+        self._said = QLabel()
+        self._said.setWordWrap(True)
+        growth = QWidget()
+        row = QHBoxLayout(growth)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._growth, stretch=1)
+        row.addWidget(self._unit)
+        content = QWidget()
+        grid = QGridLayout(content)
+        grid.setContentsMargins(0, 0, 0, 0)
+        fields = {
+            "Prompt with": self._mode,
+            "Box growth": growth,
+            "Stop at IoU": self._iou,
+            "Confidence": self._confidence,
+        }
+        for number, (text, field) in enumerate(fields.items()):
+            grid.addWidget(QLabel(text), number, 0)
+            grid.addWidget(field, number, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._tune, stretch=1)
+        buttons.addWidget(self._reset)
+        grid.addLayout(buttons, len(fields), 0, 1, 2)
+        grid.addWidget(self._said, len(fields) + 1, 0, 1, 2)
+        self.setContent(content)
+        for around in (self.layout(), self.content().layout()):
+            if around is not None:
+                around.setContentsMargins(0, 0, 0, 0)
+        self.toggleButton().setToolTip(
+            "How an object is followed, and where it ends; tune it on a finished object"
+        )
+        self.setCollapsedIcon("▸")
+        self.setExpandedIcon("▾")
+        self.setDuration(0)
+        self.collapse(animate=False)
+
+    def _connect(self) -> None:
+        self._mode.activated.connect(self._on_changed)
+        self._unit.activated.connect(self._on_unit_changed)
+        for box in (self._growth, self._iou, self._confidence):
+            box.valueChanged.connect(self._on_changed)
+        self._tune.clicked.connect(self._on_tune_clicked)
+        self._reset.clicked.connect(self._on_reset_clicked)
+
+    def refresh(self) -> None:
+        """Follow the session."""
+        settings = self._session.propagation_settings
+        self._is_filling = True
+        named = {mode: PromptMode.parse(mode) for mode in _MODES}
+        word = next((mode for mode, parsed in named.items() if parsed == settings.mode), None)
+        if word is None and self._mode.findData(str(settings.mode)) < 0:
+            self._mode.addItem(str(settings.mode), str(settings.mode))
+        self._mode.setCurrentIndex(self._mode.findData(word or str(settings.mode)))
+        value, unit = _growth_of(settings)
+        self._unit.setCurrentText(unit)
+        self._growth.setValue(value)
+        self._iou.setValue(settings.iou_threshold)
+        self._confidence.setValue(settings.min_confidence)
+        self._is_filling = False
+        session = self._session
+        record = session.record
+        self._tune.setEnabled(
+            session.is_3d and record is not None and (record.is_committed or session.num_open_voxels > 0)
+        )
+        self._reset.setEnabled(settings != PropagationSettings())
+        self._said.setText(self._about_tuning())
+
+    def _about_tuning(self) -> str:
+        tuning = self._session.tuning
+        if tuning is None:
+            return ""
+        before, best = tuning.current, tuning.best
+        if best.settings == before.settings:
+            return f"Tuned: the settings were the best already (Dice {before.dice:.3f} on that object)."
+        return f"Tuned: Dice {before.dice:.3f} → {best.dice:.3f} on that object."
+
+    def _on_changed(self) -> None:
+        if self._is_filling:
+            return
+        growth: dict[str, Any] = {"box_extension_mm": None}
+        value, unit = self._growth.value(), self._unit.currentText()
+        if unit == "mm":
+            growth["box_extension_mm"] = value
+        else:
+            growth["box_extension"] = value / 100 if unit == "%" else value
+        with told():
+            self._session.set_propagation(
+                mode=self._mode.currentData(),
+                iou_threshold=self._iou.value(),
+                min_confidence=self._confidence.value(),
+                **growth,
+            )
+
+    def _on_unit_changed(self) -> None:
+        """The number means something else now: begin with a small growth."""
+        self._is_filling = True
+        self._growth.setValue({"%": 5.0, "px": 2.0, "mm": 2.0}[self._unit.currentText()])
+        self._is_filling = False
+        self._on_changed()
+
+    def _on_tune_clicked(self) -> None:
+        with told():
+            self._session.tune()
+
+    def _on_reset_clicked(self) -> None:
+        defaults = PropagationSettings()
+        self._session.set_propagation(**{name: getattr(defaults, name) for name in defaults.__slots__})
+
+
+def _growth_of(settings: PropagationSettings) -> tuple[float, str]:
+    """Growth of the box as a number and its unit; below 1 the extension is a fraction, as `derive_prompts` has it."""
+    if settings.box_extension_mm is not None:
+        return settings.box_extension_mm, "mm"
+    extension = settings.box_extension
+    return (extension, "px") if extension >= 1 else (round(100 * extension, _DECIMALS), "%")
+
+
+def _number(tip: str, least: float, most: float, step: float) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setToolTip(tip)
+    box.setRange(least, most)
+    box.setSingleStep(step)
+    box.setDecimals(2)
+    box.setKeyboardTracking(False)
+    return box

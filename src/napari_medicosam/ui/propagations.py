@@ -1,0 +1,238 @@
+"""Objects are carried through the volume: what to start from, what to leave alone, and writing what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from napari.utils.notifications import show_info
+
+from napari_medicosam.core.geometry import SlicePlane, SliceStack
+from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.errors import InputError, MedicoSamError
+from napari_medicosam.predict.propagation import ObjectRun, PropagationSettings, gaps_of
+from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.tasks import ObjectPart, Propagation
+
+if TYPE_CHECKING:
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.questions import Questions
+    from napari_medicosam.ui.workbench import Workbench
+
+Direction = Literal["both", "up", "down"]
+
+_SIDE = np.zeros((1, 1), dtype=np.float32)
+"""In the place of logits: propagation asks with masks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """A propagation that was asked for.
+
+    Attributes:
+        annotation: its objects.
+        axis: along which.
+        object_ids: which of them.
+        settings: None for shapes instead of a model.
+        direction: up to higher slice numbers, down to lower ones.
+        z_range: half-open range of slices that may change.
+    """
+
+    annotation: Annotation
+    axis: int
+    object_ids: tuple[int, ...]
+    settings: PropagationSettings | None
+    direction: Direction
+    z_range: tuple[int, int]
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    annotation: Annotation
+    step: Step
+    run: Propagation
+    written: set[tuple[int, SlicePlane]] = field(default_factory=set)
+
+
+class Propagations:
+    """Propagates objects, one propagation at a time.
+
+    Args:
+        bench: of the session.
+        questions: propagation waits for their answers.
+    """
+
+    def __init__(self, bench: Workbench, questions: Questions) -> None:
+        self._bench = bench
+        self._questions = questions
+        self._queued: Ask | None = None
+        self._running: _Running | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """True while objects are being propagated, or will be as soon as the answers are there."""
+        return self._running is not None or self._queued is not None
+
+    def forget(self) -> None:
+        """What runs or waits is not wanted any more."""
+        self._queued = self._running = None
+
+    def stop(self) -> None:
+        """Cancel only if something is being propagated."""
+        if self.is_running:
+            self.forget()
+            self._questions.forget()
+            self._bench.runner.cancel()
+
+    def propagate(self, ask: Ask) -> None:
+        """Begin as soon as no answer is missing. A current object that is propagated alone is edited from here on.
+
+        Raises:
+            InputError: for a locked object, or where no object has a mask on a slice of the user's.
+        """
+        annotation = ask.annotation
+        for object_id in ask.object_ids:
+            annotation.check_unlocked(object_id)
+        self.stop()
+        if ask.object_ids == (annotation.object_id,) and annotation.table.record.is_committed:
+            self._bench.reopen(annotation.begin("reopen"))
+        self._questions.ask_unasked()
+        self._queued = ask
+        self._begin()
+
+    def go_on(self) -> None:
+        """An answer came: what waits for it may begin."""
+        try:
+            self._begin()
+        except MedicoSamError as error:
+            self._bench.tell_failure(error)
+
+    def _begin(self) -> None:
+        """Start the propagation that was asked for, once the masks that it starts from are there."""
+        ask, annotation = self._queued, self._bench.annotation
+        if ask is None or self._questions.is_waiting or annotation is None:
+            return
+        self._queued = None
+        if annotation is not ask.annotation:
+            return  # the user went on to another time point
+        parts = [part for part in (self._part(ask, one) for one in ask.object_ids) if part is not None]
+        if not parts:
+            raise InputError("nothing to propagate: the object has no mask on its prompted slices")
+        changed = tuple(part for part in parts if part.filled_from)
+        if not changed:
+            show_info("Nothing to propagate again: no prompted or painted slice has changed since")
+            return
+        stack = SliceStack(annotation.volume, ask.axis, layers.spacing_mm(annotation.image))
+        run = Propagation(stack, changed, from_shapes=ask.settings is None)
+        step = annotation.begin("interpolate" if run.from_shapes else "propagate")
+        self._running = running = _Running(annotation, step, run)
+        bench = self._bench
+        work = (
+            bench.worker.interpolate if run.from_shapes else partial(bench.worker.propagate, bench.settings())
+        )
+        bench.runner.stream(
+            partial(work, run), partial(self._on_result, running), partial(self._on_end, running)
+        )
+        bench.events.changed.emit()
+
+    def _part(self, ask: Ask, object_id: int) -> ObjectPart | None:
+        """What to propagate an object from, and which gaps are as they should be already; None without a mask."""
+        annotation, axis, settings = ask.annotation, ask.axis, ask.settings
+        anchors: dict[int, SegmentResult] = {}
+        stops: set[int] = set()
+        prompts, absent = annotation.table.prompts_of(object_id), annotation.table.anchors_of(object_id)
+        for plane in annotation.user_planes_of(object_id):
+            if plane.axis != axis:
+                continue
+            mask = annotation.mask_of(object_id, plane)
+            if mask.any():
+                sure = annotation.score_of(object_id, plane, mask)
+                anchors[plane.index] = SegmentResult(
+                    plane, mask, Region.of_mask(mask), sure, _SIDE, object_id
+                )
+            elif plane in absent or prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_stop:
+                stops.add(plane.index)
+        if not anchors:
+            return None
+        first, last = ask.z_range
+        if ask.direction == "up":
+            first = max(first, min(anchors))
+        if ask.direction == "down":
+            last = min(last, max(anchors) + 1)
+        masks: dict[int | None, bytes] = {
+            index: np.packbits(anchor.mask).tobytes() for index, anchor in anchors.items()
+        }
+        how = (settings, first, last, *self._bench.settings().without_pixels)
+        wanted = {
+            (below, above): (masks.get(below), masks.get(above), *how)
+            for below, above in gaps_of(anchors.keys(), stops)
+            if settings is not None or (below in anchors and above in anchors)
+        }
+        known = annotation.table.filled_of(object_id)
+        skip = {gap for gap, filled_from in wanted.items() if known.get((axis, *gap)) == filled_from}
+        return ObjectPart(
+            object_id,
+            ObjectRun(
+                tuple(anchors[index] for index in sorted(anchors)),
+                settings or PropagationSettings(),
+                frozenset(stops),
+                (first, last),
+                frozenset(skip),
+            ),
+            {gap: filled_from for gap, filled_from in wanted.items() if gap not in skip},
+        )
+
+    def _on_result(self, running: _Running, result: SegmentResult | None) -> None:
+        annotation = running.annotation
+        if self._running is not running:
+            return
+        if result is None:
+            for part in running.run.parts:
+                self._end_of_gaps(running, part)
+        elif result.plane not in annotation.user_planes_of(result.object_id):
+            self._write(running, result)  # else the user's word, given meanwhile, stands
+
+    def _write(self, running: _Running, result: SegmentResult) -> None:
+        annotation = running.annotation
+        if result.object_id not in annotation.table.records:
+            return
+        self._bench.layers.make_missing()
+        if annotation.is_edited(result.object_id):
+            annotation.write_result(result, running.step)
+        else:
+            committing.write_result(annotation, result, running.step)
+        running.written.add((result.object_id, result.plane))
+        self._bench.show(result.plane, result.object_id)
+
+    def _end_of_gaps(self, running: _Running, part: ObjectPart) -> None:
+        """All gaps were followed to their ends: what an earlier propagation left beyond is not the object's."""
+        annotation, axis = running.annotation, running.run.stack.axis
+        if part.object_id not in annotation.table.records:
+            return
+        indices = running.run.indices_of(part) & set(annotation.extent_of(part.object_id).planes(axis))
+        for index in sorted(indices):
+            plane = SlicePlane(axis, index)
+            if (part.object_id, plane) in running.written or plane in annotation.user_planes_of(
+                part.object_id
+            ):
+                continue
+            if annotation.mask_of(part.object_id, plane).any():
+                nothing = np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool)
+                self._write(
+                    running, SegmentResult(plane, nothing, Region(0, 0, 0, 0), np.nan, _SIDE, part.object_id)
+                )
+        filled = dict(annotation.table.filled_of(part.object_id))
+        filled |= {(axis, *gap): filled_from for gap, filled_from in part.filled_from.items()}
+        annotation.table = annotation.table.with_filled(part.object_id, filled)
+
+    def _on_end(self, running: _Running) -> None:
+        if self._running is running:
+            self._running = None
+        if not running.written:
+            running.annotation.history.discard(running.step)
+        if self._bench.annotation is not None:
+            self._bench.layers.refresh()
+        self._bench.events.changed.emit()

@@ -1,0 +1,256 @@
+"""The single hop: changed prompts become frozen requests, results become pixels of the mask that is being edited.
+
+Also holds what must not go wrong between the two: an answer that is older than the last change is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.core.prompt_derivation import box_around
+from napari_medicosam.core.results import SegmentRequest, SegmentResult
+from napari_medicosam.ui import committing
+from napari_medicosam.ui.annotation import Annotation, MaskHint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.core.prompts import BoxPrompt
+    from napari_medicosam.core.volume_prompts import VolumePrompts
+    from napari_medicosam.ui.workbench import Workbench
+
+
+Key = tuple[Annotation, int, SlicePlane]
+"""What a question is about: of two about the same, the newer counts."""
+
+
+class Questions:
+    """Asks the worker about slices with prompts and writes its answers.
+
+    Args:
+        bench: of the session.
+        on_answered: called after every question, however it ended.
+    """
+
+    def __init__(self, bench: Workbench, on_answered: Callable[[], None]) -> None:
+        self._bench = bench
+        self._on_answered = on_answered
+        self._generation = 0
+        self._open: dict[Key, tuple[int, Step]] = {}
+        self._unasked: dict[Key, VolumePrompts] = {}
+        self.is_live = True
+        """Ask about every change of prompts at once; otherwise when `ask_unasked` is called."""
+
+    @property
+    def has_unasked(self) -> bool:
+        """True while prompts of the current object were changed that nobody has asked about."""
+        return bool(self._unasked_planes())
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while an answer is missing."""
+        return bool(self._open)
+
+    @property
+    def missing(self) -> dict[Key, Step]:
+        """What has no answer yet, with the step that asked."""
+        return {key: step for key, (_, step) in self._open.items()}
+
+    def ask_again(self, missing: Mapping[Key, Step]) -> None:
+        """Ask about the image as it is now; what is no longer the current object's is not asked."""
+        for key, step in missing.items():
+            annotation, object_id, plane = key
+            self._open.pop(key, None)
+            is_current = annotation is self._bench.annotation and annotation.is_edited(object_id)
+            if is_current and plane in annotation.current.planes:
+                self._ask(self.request(plane), step)
+
+    def forget(self, step: Step | None = None) -> None:
+        """Answers that are missing, of one step or of all, will be dropped."""
+        for key in [key for key, (_, asked_by) in self._open.items() if step in (None, asked_by)]:
+            del self._open[key]
+
+    def request(self, plane: SlicePlane, before: VolumePrompts | None = None) -> SegmentRequest:
+        """All that the model needs to know about the current object on a slice, frozen.
+
+        Args:
+            plane: a slice with prompts.
+            before: the prompts before the last change. Where it only added some the last mask is refined;
+                where it moved or removed one, or for None, the slice starts afresh.
+        """
+        annotation = self._bench.wanted()
+        size_yx = plane.size_yx(annotation.shape_zyx)
+        prompts, hint = annotation.current.on(plane, size_yx), MaskHint()
+        if before is not None and annotation.current.grew_from(before, plane):
+            hint = annotation.mask_hint(plane)
+            if prompts.mask is not None and _differs(prompts.mask, before.on(plane, size_yx).mask):
+                # What was drawn now belongs to the object, beside what it was.
+                hint = MaskHint(mask=prompts.mask | annotation.mask(plane))
+            if hint.logits is not None:
+                prompts = replace(prompts, mask=None, box=prompts.box or hint.box)
+            elif hint.mask is not None:
+                # A mask and a click without a box ruin what was good (docs/tuning.md, Corrections).
+                box = prompts.box or box_around(hint.mask, prompts.points)
+                prompts = replace(prompts, mask=hint.mask, box=box)
+        self._generation += 1
+        return SegmentRequest(
+            image_slice=np.asarray(plane.cut(annotation.volume)),
+            prompts=prompts,
+            previous_logits=hint.logits,
+            object_id=annotation.object_id,
+            generation=self._generation,
+            previous_view=hint.view,
+        )
+
+    def change_prompts(self, prompts: VolumePrompts) -> None:
+        """Ask about the slices whose prompts changed, and only about these.
+
+        Raises:
+            InputError: when the object is locked.
+        """
+        annotation = self._bench.wanted()
+        before = annotation.current
+        changed = before.changed_planes(prompts)
+        if not changed:
+            return
+        annotation.check_unlocked()
+        moved = len(prompts.all) == len(before.all)
+        kind = f"move {changed}" if moved else "prompt"
+        # A drag comes as many small moves, but is one step to undo.
+        last = annotation.history.last
+        same = last is not None and moved and (last.kind, last.object_id) == (kind, annotation.object_id)
+        step = last if same and last is not None else annotation.begin(kind)
+        self._bench.reopen(step)
+        for prompt in [prompt for prompt in prompts.all if prompt not in before.all]:
+            plane = SlicePlane(prompt.axis, prompt.index)
+            annotation.note_prompt(prompt, is_correction=bool(annotation.mask(plane).any()))
+        annotation.table = annotation.table.with_prompts(annotation.object_id, prompts)
+        for plane in changed:
+            key = annotation, annotation.object_id, plane
+            if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
+                self._unasked.pop(key, None)
+                self._erase(plane, step)
+            elif self.is_live:
+                self._ask(self.request(plane, self._unasked.pop(key, before)), step)
+            else:
+                self._unasked.setdefault(key, before)
+        self._bench.events.changed.emit()
+
+    def ask_unasked(self) -> bool:
+        """Ask about all prompts of the current object that were changed since they were asked about last, as one step.
+
+        Returns:
+            False when there are none.
+
+        Raises:
+            InputError: when the object is locked.
+        """
+        annotation, planes = self._bench.wanted(), self._unasked_planes()
+        if not planes:
+            return False
+        annotation.check_unlocked()
+        step = annotation.begin("segment")
+        self._bench.reopen(step)
+        for plane in planes:
+            before = self._unasked.pop((annotation, annotation.object_id, plane))
+            self._ask(self.request(plane, before), step)
+        self._bench.events.changed.emit()
+        return True
+
+    def _unasked_planes(self) -> list[SlicePlane]:
+        """Of the current object; prompts that were taken back since are not asked about."""
+        annotation = self._bench.annotation
+        if annotation is None:
+            return []
+        return [
+            plane
+            for known, object_id, plane in self._unasked
+            if known is annotation
+            and object_id == annotation.object_id
+            and plane in annotation.current.planes
+        ]
+
+    def next_candidate(self, plane: SlicePlane) -> bool:
+        """Take another of the masks that the one click on a slice may mean. False when there is none."""
+        annotation = self._bench.wanted()
+        step = annotation.begin("candidate")
+        if not annotation.is_edited(annotation.object_id) or not annotation.next_candidate(plane, step):
+            annotation.history.discard(step)
+            return False
+        self._bench.show(plane, annotation.object_id)
+        self._bench.events.changed.emit()
+        return True
+
+    def clear(self, planes: Iterable[SlicePlane], *, is_absent: bool = False) -> None:
+        """Remove prompts and mask of the current object, which is not locked, from these slices, as one step.
+
+        Args:
+            planes: the slices.
+            is_absent: these slices are the user's from now on: the object is not there.
+        """
+        annotation = self._bench.wanted()
+        step = annotation.begin("absent" if is_absent else "clear")
+        self._bench.reopen(step)
+        prompts = annotation.current
+        for plane in planes:
+            prompts = prompts.without(plane)
+            self._erase(plane, step)
+        object_id = annotation.object_id
+        table = annotation.table.with_prompts(object_id, prompts)
+        anchors = table.anchors_of(object_id)
+        table = table.with_anchors(object_id, anchors | set(planes) if is_absent else anchors - set(planes))
+        annotation.table = table.with_filled(object_id, {})  # what was erased may be wanted again
+
+    # ------------------------------------------------------------------ out and back
+
+    def _ask(self, request: SegmentRequest, step: Step) -> None:
+        annotation = self._bench.wanted()
+        key = (annotation, request.object_id, request.plane)
+        self._open[key] = (request.generation, step)
+        self._bench.runner.submit(
+            partial(self._bench.worker.segment, self._bench.settings(), request),
+            partial(self._on_result, annotation, request.prompts.box),
+            key=key,
+            on_end=partial(self._on_question_end, key, request.generation),
+        )
+
+    # ------------------------------------------------------------------ back
+
+    def _on_result(self, annotation: Annotation, box: BoxPrompt | None, result: SegmentResult) -> None:
+        key = (annotation, result.object_id, result.plane)
+        generation, step = self._open.get(key, (0, None))
+        if self._bench.annotation is None or generation != result.generation:
+            return  # prompts have changed since, or went away
+        self._bench.layers.make_missing()
+        if annotation.is_edited(result.object_id):
+            annotation.write_answer(result, box, step)
+        else:  # the user has gone on to another object meanwhile
+            late = annotation.begin_late(result.object_id)
+            if not committing.write_committed(annotation, result.plane, result.mask, result.object_id, late):
+                annotation.history.discard(late)
+        self._bench.show(result.plane, result.object_id)
+
+    def _on_question_end(self, key: Key, generation: int) -> None:
+        if self._open.get(key, (0,))[0] == generation:
+            del self._open[key]
+        self._on_answered()
+        self._bench.events.changed.emit()
+
+    def _erase(self, plane: SlicePlane, step: Step) -> None:
+        annotation = self._bench.wanted()
+        self._open.pop((annotation, annotation.object_id, plane), None)
+        annotation.answers.pop((annotation.object_id, plane), None)
+        annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
+        self._bench.show(plane, annotation.object_id)
+
+
+def _differs(mask: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> bool:
+    return other is None or not np.array_equal(mask, other)

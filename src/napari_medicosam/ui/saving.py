@@ -1,0 +1,92 @@
+"""What was made goes to files: labels, measurements, effort. Written on the worker, from copies."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.errors import InputError
+from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.tasks import save_labels, save_measurements, save_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.ui.annotated_images import AnnotatedImages
+    from napari_medicosam.ui.workbench import Workbench
+
+
+class Saving:
+    """Saves the image that is shown.
+
+    Args:
+        bench: of the session.
+        images: all that was annotated.
+    """
+
+    def __init__(self, bench: Workbench, images: AnnotatedImages) -> None:
+        self._bench = bench
+        self._images = images
+
+    def label_map(self) -> NDArray[Any]:
+        """A copy of the label map of the layer, with the objects that are being edited.
+
+        Raises:
+            InputError: when nothing was segmented yet.
+        """
+        annotation = self._bench.wanted()
+        if annotation.labels is None:
+            raise InputError("nothing to save: segment an object first")
+        label_map = np.array(annotation.labels.data)
+        for known in self._images.times_of(annotation.image):
+            committing.put_into(known, layers.voxels(label_map, known.time))
+        return label_map
+
+    def labels(self, path: Path) -> None:
+        """Write the label map with the geometry of the image; the object being edited is in it.
+
+        Raises:
+            InputError: when nothing was segmented yet.
+        """
+        label_map = self.label_map()
+        layer: Any = self._bench.wanted().labels
+        _, meta, _ = layer.as_layer_data_tuple()
+        self._write(path, partial(save_labels, path, label_map, meta))
+
+    def measurements(self, path: Path, class_name: Callable[[int | None], str]) -> None:
+        """Write a table of all objects of the shown time point.
+
+        Raises:
+            InputError: when nothing was segmented yet.
+        """
+        annotation = self._bench.wanted()
+        label_map = layers.voxels(self.label_map(), annotation.time)
+        image = annotation.volume if annotation.volume.ndim == 3 else None
+        records = annotation.table.records.values()
+        names = {record.object_id: record.name for record in records}
+        classes = {record.object_id: class_name(record.class_id) for record in records}
+        spacing = layers.spacing_zyx(annotation.image)
+        task = partial(save_measurements, path, label_map, image, spacing, (names, classes))
+        self._write(path, task)
+
+    def effort(self, path: Path) -> None:
+        """Write what each object cost.
+
+        Raises:
+            InputError: when nothing was done yet.
+        """
+        annotation = self._bench.wanted()
+        names = {record.object_id: record.name for record in annotation.table.records.values()}
+        rows = annotation.effort.table(names)
+        if not rows:
+            raise InputError("nothing to save: segment an object first")
+        self._write(path, partial(save_table, path, rows))
+
+    def _write(self, path: Path, task: Callable[[], str]) -> None:
+        saved = self._bench.events.saved
+        self._bench.runner.submit(lambda report: task(), saved.emit, key=("save", path), is_kept=True)

@@ -1,0 +1,128 @@
+"""What all methods of a session work with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.errors import InputError
+from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.predict.zoom import DEFAULT_ZOOM
+from napari_medicosam.ui import layers
+from napari_medicosam.ui.annotated_images import AnnotatedImages
+from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource
+from napari_medicosam.ui.pipeline import Pipeline
+from napari_medicosam.ui.prompt_layers import PromptLayers
+from napari_medicosam.ui.runner import Runner
+from napari_medicosam.ui.sizes import ObjectSizes
+from napari_medicosam.ui.tasks import Worker
+from napari_medicosam.ui.workbench import Workbench
+from napari_medicosam.weights.registry import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari import Viewer
+    from napari.layers import Image
+
+    from napari_medicosam.predict.tuning import TuningResult
+    from napari_medicosam.ui.annotation import Annotation
+
+
+_HIDDEN = (0.0, 0.0, 0.0, 0.0)
+
+
+class SessionBase:
+    """The parts of a session, and what is being annotated. Arguments are those of `AnnotationSession`."""
+
+    def __init__(
+        self, viewer: Viewer, *, runner: Runner | None = None, engine: ServiceSource | None = None
+    ) -> None:
+        self.viewer = viewer
+        self.model = DEFAULT_MODEL
+        self.window = "auto"
+        self.embeddings_folder: Path | None = None
+        self.zoom = DEFAULT_ZOOM
+        self.classes = LabelClasses()
+        self._propagation_settings = PropagationSettings()
+        self._tuning: TuningResult | None = None
+        self._runner = Runner() if runner is None else runner
+        known = Engine() if engine is None else engine
+        self._worker = Worker(known)
+        if isinstance(known, Engine):
+            self._runner.submit(known.warm_up, lambda _: None, key="warm up", is_quiet=True)
+        self._layers = PromptLayers(viewer)
+        self._bench = Workbench(self._runner, self._worker, self._layers, self._settings)
+        self._pipeline = Pipeline(self._bench)
+        self.events = self._bench.events
+        self._images = AnnotatedImages()
+        self._sizes = ObjectSizes(self._bench)
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that is annotated."""
+        return None if self._annotation is None else self._annotation.image
+
+    @property
+    def is_3d(self) -> bool:
+        """True for a volume of more than one slice."""
+        return self._annotation is not None and self._annotation.image.ndim >= 3
+
+    @property
+    def num_slices(self) -> int:
+        """Slices along the axis that the viewer shows; 0 when it shows none."""
+        try:
+            return self._wanted().shape_zyx[self._layers.axis()]
+        except InputError:
+            return 0
+
+    @property
+    def slice_index(self) -> int | None:
+        """Number of the slice that the viewer shows; None when it shows none."""
+        try:
+            return self._layers.plane().index
+        except InputError:
+            return None
+
+    @property
+    def time(self) -> int:
+        """The time point that is annotated; 0 for an image without."""
+        return 0 if self._annotation is None else self._annotation.time
+
+    @property
+    def _annotation(self) -> Annotation | None:
+        return self._layers.annotation
+
+    def _wanted(self) -> Annotation:
+        return self._layers.wanted()
+
+    def _settings(self) -> ServiceSettings:
+        return ServiceSettings(
+            self.model, self.window, self._wanted().volume, self.embeddings_folder, self.zoom
+        )
+
+    def _show_colours(self) -> None:
+        """Objects of a class are shown in its colour, hidden ones not at all."""
+        annotation = self._annotation
+        if annotation is None or annotation.object_layer is None:
+            return
+        records = annotation.table.records.values()
+        colours: dict[int, tuple[float, ...]] = {
+            record.object_id: self.classes.by_id(record.class_id).colour_rgba
+            for record in records
+            if record.class_id is not None and record.class_id in self.classes
+        }
+        colours |= {record.object_id: _HIDDEN for record in records if not record.is_visible}
+        for layer in (annotation.object_layer, annotation.labels):
+            if layer is not None:
+                layers.set_colours(layer, colours)
+
+    def _show_object(self) -> None:
+        """After the current object or its prompts were replaced."""
+        annotation = self._wanted()
+        self._layers.write(annotation.current)
+        if annotation.object_layer is not None:
+            annotation.object_layer.selected_label = annotation.object_id
+            self._show_colours()
+            self._layers.refresh()
+        self.events.changed.emit()

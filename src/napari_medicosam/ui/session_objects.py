@@ -1,0 +1,234 @@
+"""Methods of a session for objects: their list, classes, and what is committed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info
+
+from napari_medicosam.errors import InputError
+from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.session_base import SessionBase
+from napari_medicosam.ui.tasks import read_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from napari_medicosam.core.commit_policy import CommitPolicy
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.core.label_classes import LabelClasses
+    from napari_medicosam.core.object_table import ObjectRecord
+    from napari_medicosam.io.label_class_files import LabelClassFile
+    from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.sizes import ObjectSize
+
+
+class ObjectMethods(SessionBase):
+    """Objects of the image that is annotated."""
+
+    @property
+    def objects(self) -> tuple[ObjectRecord, ...]:
+        """All objects of the image, by id."""
+        if self._annotation is None:
+            return ()
+        return tuple(record for _, record in sorted(self._annotation.table.records.items()))
+
+    @property
+    def record(self) -> ObjectRecord | None:
+        """The current object; None without an image."""
+        return None if self._annotation is None else self._annotation.table.record
+
+    @property
+    def object_id(self) -> int:
+        """The object that prompts are for: its label."""
+        return self._wanted().object_id
+
+    def colour_of(self, object_id: int) -> tuple[float, ...] | None:
+        """What an object is shown in (red, green, blue, alpha; 0..1); None before its layers are there."""
+        layer = None if self._annotation is None else self._annotation.object_layer
+        colour = None if layer is None else layer.get_color(object_id)
+        return None if colour is None else tuple(float(v) for v in colour)
+
+    @property
+    def num_open_voxels(self) -> int:
+        """Voxels of the mask that is being edited."""
+        return 0 if self._annotation is None else self._annotation.num_open_voxels
+
+    @property
+    def voxel_volume_mm3(self) -> float | None:
+        """Of the image, where its layer has a spacing in a length unit; None where it has not."""
+        return None if self.image is None else layers.voxel_volume_mm3(self.image)
+
+    def size_of(self, object_id: int) -> ObjectSize | None:
+        """Slices and longest diameter of an object; None until they are measured (`events.sizes_changed`)."""
+        return self._sizes.of(object_id)
+
+    @property
+    def commit_policy(self) -> CommitPolicy:
+        """What wins where objects meet."""
+        return self._wanted().policy
+
+    @commit_policy.setter
+    def commit_policy(self, policy: CommitPolicy) -> None:
+        for known in self._images.times_of(self._wanted().image):
+            known.policy = policy
+        self.events.changed.emit()
+
+    def set_classes(self, classes: LabelClasses) -> None:
+        """Know these classes, of any image: their names for new objects, their colours for all of them."""
+        self.classes = classes
+        self._show_colours()
+        self.events.changed.emit()
+
+    def load_classes(self, path: str | Path) -> None:
+        """Read classes from a file (docs/label_classes.md), on the worker; `events.changed` says when."""
+        task = partial(read_classes, Path(path))
+        self._runner.submit(lambda report: task(), self._on_classes_read, key="classes")
+
+    def class_name(self, class_id: int | None) -> str:
+        """Name of a class; "" for None, and for one that is not known."""
+        return self.classes.by_id(class_id).name if class_id is not None and class_id in self.classes else ""
+
+    def lock_class(self, class_id: int, is_locked: bool = True) -> None:
+        """Lock all objects of a class, or unlock them. Later objects of the class are not.
+
+        Raises:
+            InputError: when one of them is being edited and cannot be committed.
+        """
+        for record in self.objects:
+            if record.class_id == class_id and record.is_locked != is_locked:
+                self.change_object(record.object_id, is_locked=is_locked)
+
+    def new_object(self, name: str | None = None, class_id: int | None = None) -> int:
+        """Begin another object and return its id; the current one is committed first.
+
+        A current object that is still empty is taken for it. Without a name it has that of its class.
+
+        Raises:
+            InputError: when the current object cannot be committed (`commit`).
+        """
+        annotation = self._wanted()
+        name = name or self.class_name(class_id) or None
+        self._pipeline.switch("new object", lambda known, _: committing.add_record(known, name, class_id))
+        self._show_object()
+        return annotation.object_id
+
+    def select(self, object_id: int) -> None:
+        """Go back to an object and its prompts; its mask can be changed again. The current one is committed first.
+
+        Raises:
+            InputError: for an object that is not there, or when the current one cannot be committed (`commit`).
+        """
+        annotation = self._wanted()
+        annotation.table.find(object_id)
+        if object_id == annotation.object_id:
+            return
+
+        def change(known: Annotation, step: Step) -> None:
+            known.table = known.table.with_current(object_id)
+            if not known.table.record.is_locked:
+                committing.reopen(known, step)
+
+        self._pipeline.switch("select", change)
+        self._show_object()
+
+    def commit(self) -> int:
+        """Move the current object's mask to the committed ones, as `commit_policy` allows.
+
+        The object's next prompt opens it again.
+
+        Returns:
+            Number of voxels that it has there.
+
+        Raises:
+            InputError: when there is no mask, or the policy or locked objects leave none of it.
+        """
+        count = self._pipeline.commit()
+        self.events.changed.emit()
+        return count
+
+    def delete_object(self) -> None:
+        """Remove the current object with its prompts and masks.
+
+        Raises:
+            InputError: for a locked object.
+        """
+        annotation = self._wanted()
+        annotation.check_unlocked()
+        self._pipeline.cancel()
+        committing.delete(annotation, annotation.begin("delete"))
+        self._show_object()
+
+    def change_object(self, object_id: int, **fields: Any) -> None:
+        """Change `name`, `class_id`, `is_locked` or `is_visible`. To lock the object that is being edited commits it.
+
+        Raises:
+            InputError: for an object that is not there, another field, an empty name, or when it cannot be committed.
+        """
+        annotation = self._wanted()
+        annotation.table.find(object_id)
+        if set(fields) - {"name", "class_id", "is_locked", "is_visible"} or fields.get("name") == "":
+            raise InputError(
+                f"an object has name (not empty), class_id, is_locked, is_visible to set, got {fields}"
+            )
+        with annotation.step("change object") as step:
+            if fields.get("is_locked") and annotation.is_edited(object_id) and annotation.num_open_voxels:
+                annotation.edited.look_everywhere()
+                committing.commit(annotation, step)
+        annotation.table = annotation.table.with_record(replace(annotation.table.find(object_id), **fields))
+        for other in self._images.times_of(annotation.image):
+            if other is not annotation and object_id in other.table.records:
+                other.keep_table(step)
+                other.table = other.table.with_record(replace(other.table.find(object_id), **fields))
+        if annotation.object_layer is not None:
+            self._show_colours()
+            self._layers.refresh()
+        self.events.changed.emit()
+
+    def add_labels(self, label_map: ArrayLike, names: Mapping[int, str] | None = None) -> tuple[int, ...]:
+        """Take labels that were made before, here or elsewhere: each becomes a committed object. A step to undo.
+
+        Where other objects are already, these stay.
+
+        Args:
+            label_map: integers of the image's shape (of volumes over time, of one volume: the shown time point's).
+            names: by label; others are called "object 3".
+
+        Returns:
+            Ids of the new objects: their labels.
+
+        Raises:
+            InputError: for another shape, numbers that are no labels, or a label that is an object already.
+        """
+        annotation = self._wanted()
+        labels = np.asarray(label_map)
+        if labels.dtype.kind not in "iub" or labels.shape not in (
+            annotation.shape_zyx,
+            annotation.shape_zyx[1:],
+        ):
+            raise InputError(
+                f"wanted integer labels of shape {annotation.shape_zyx}, got {labels.dtype} of shape {labels.shape}"
+            )
+        if labels.ndim == 2 and annotation.shape_zyx[0] != 1:
+            raise InputError(
+                f"wanted labels of shape {annotation.shape_zyx}, got one slice of {labels.shape}"
+            )
+        self._pipeline.propagations.stop()
+        self._layers.make_missing()
+        annotation.edited.look_everywhere()
+        with annotation.step("add labels") as step:
+            volume = labels.reshape(annotation.shape_zyx).astype(np.int64, copy=False)
+            added = committing.add_labels(annotation, step, volume, names or {})
+        self._show_object()
+        return added
+
+    def _on_classes_read(self, read: LabelClassFile) -> None:
+        for skipped in read.skipped:
+            show_info(skipped)
+        self.set_classes(read.classes)

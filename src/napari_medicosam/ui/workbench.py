@@ -1,0 +1,93 @@
+"""What all parts of a session work with: the worker, the layers, the events, and how a mask comes into sight."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from psygnal import Signal, SignalGroup
+
+from napari_medicosam.errors import MedicoSamError
+from napari_medicosam.ui import committing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.history import Step
+    from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.engine import ServiceSettings
+    from napari_medicosam.ui.prompt_layers import PromptLayers
+    from napari_medicosam.ui.runner import Runner
+    from napari_medicosam.ui.tasks import Worker
+
+_logger = logging.getLogger(__name__)
+
+
+class SessionEvents(SignalGroup):
+    """What a session tells, always on the GUI thread.
+
+    progress(done, total, text): total is 0 when nobody knows. mask_changed(object_id, plane).
+    busy_changed(is_busy). error(message): also shown as a notification. changed(): image, model, window,
+    objects, prompts or undo steps. sizes_changed(): an object was measured. tool_changed(). saved(path).
+    """
+
+    progress = Signal(int, int, str)
+    mask_changed = Signal(int, object)
+    busy_changed = Signal(bool)
+    error = Signal(str)
+    changed = Signal()
+    sizes_changed = Signal()
+    tool_changed = Signal()
+    saved = Signal(str)
+
+
+@dataclass(eq=False, slots=True)
+class Workbench:
+    """Shared by the parts of one session.
+
+    Attributes:
+        runner: where tasks run.
+        worker: the tasks.
+        layers: the layers of the image that is shown, and the annotation that they belong to.
+        settings: called for what a service is to be made from now.
+        events: what the session tells.
+    """
+
+    runner: Runner
+    worker: Worker
+    layers: PromptLayers
+    settings: Callable[[], ServiceSettings]
+    events: SessionEvents = field(default_factory=SessionEvents)
+
+    @property
+    def annotation(self) -> Annotation | None:
+        """What is being annotated."""
+        return self.layers.annotation
+
+    def wanted(self) -> Annotation:
+        """What is being annotated; `InputError` when nothing is."""
+        return self.layers.wanted()
+
+    def reopen(self, step: Step) -> None:
+        """Edit the current object again, if it is committed."""
+        self.layers.make_missing()
+        committing.reopen(self.wanted(), step)
+
+    def show(self, plane: SlicePlane, object_id: int) -> None:
+        """Refresh the layers if the slice is in sight; in 3D rendering that would cost too much a slice."""
+        if self.layers.is_in_sight(plane):
+            self.layers.refresh()
+        self.events.mask_changed.emit(object_id, plane)
+
+    def tell_failure(self, error: Exception) -> None:
+        """What went wrong becomes a notification and an event; what is not the user's goes to the log, too."""
+        if isinstance(error, MedicoSamError):
+            message = str(error)
+        else:
+            _logger.error("a task of MedicoSAM failed", exc_info=error)
+            message = f"{type(error).__name__}: {error} (details in the log)"
+        show_error(message)
+        self.events.error.emit(message)

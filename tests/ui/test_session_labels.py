@@ -1,0 +1,144 @@
+"""Labels that were made before come into a session, and go out of it."""
+
+import numpy as np
+import pytest
+
+from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.errors import InputError
+from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+
+
+def made_before():
+    label_map = np.zeros((12, 40, 50), np.int32)
+    label_map[2:5, 5:15, 5:15] = 1
+    label_map[3:6, 20:30, 5:15] = 300
+    return label_map
+
+
+def test_labels_become_committed_objects_in_one_step(make_session):
+    viewer, session = make_session()
+    label_map = made_before()
+    assert session.add_labels(label_map, {300: "spleen"}) == (1, 300)
+    names = {
+        record.object_id: (record.name, record.num_voxels)
+        for record in session.objects
+        if record.is_committed
+    }
+    assert names == {1: ("object 1", 300), 300: ("spleen", 300)}
+    assert session.object_id not in (1, 300), "prompts are for a new object"
+    np.testing.assert_array_equal(viewer.layers[LABELS_NAME].data, label_map)
+    np.testing.assert_array_equal(session.label_map(), label_map)
+    session.select(300)
+    session.add_point((4, 35, 35))
+    assert viewer.layers[OBJECT_NAME].data[4, 25, 10] == 300, "it can be corrected like any other"
+    session.commit()
+    assert [review.index for review in session.review] == [3, 4, 5]
+    for _ in range(4):
+        session.undo()
+    assert not viewer.layers[LABELS_NAME].data.any()
+    assert [record.object_id for record in session.objects] == [1]
+    for _ in range(4):
+        session.redo()
+    assert np.count_nonzero(session.label_map() == 300) == 325
+
+
+def test_what_is_there_already_stays(make_session):
+    _, session = make_session()
+    session.add_box(3, (0, 0, 10, 40))
+    session.new_object()
+    session.add_box(4, (0, 0, 10, 10))
+    label_map = made_before()
+    label_map[label_map == 1] = 7
+    session.add_labels(label_map)
+    after = session.label_map()
+    assert np.count_nonzero(after == 1) == 400
+    assert np.count_nonzero(after == 2) == 100
+    assert np.count_nonzero(after == 7) == 300 - 2 * 25 - 25
+    assert {record.object_id: record.num_voxels for record in session.objects} == {
+        1: 400,
+        2: 0,
+        7: 225,
+        300: 300,
+    }
+    before = session.objects
+    with pytest.raises(InputError, match="object 300 is there already"):
+        session.add_labels(made_before() // 300 * 300)
+    assert session.objects == before
+
+
+@pytest.mark.parametrize(
+    ("label_map", "message"),
+    [
+        (np.zeros((12, 40, 49), int), "wanted integer labels of shape"),
+        (np.zeros((40, 50), int), "wanted integer labels of shape|got one slice"),
+        (np.zeros((12, 40, 50)), "got float64"),
+        (np.full((12, 40, 50), -1), "1 to 65535, got -1"),
+        (np.full((12, 40, 50), 70000), "1 to 65535, got 70000"),
+    ],
+)
+def test_what_are_no_labels_is_refused_and_nothing_has_happened(make_session, label_map, message):
+    _, session = make_session()
+    with pytest.raises(InputError, match=message):
+        session.add_labels(label_map)
+    assert not session.can_undo
+    assert [record.object_id for record in session.objects] == [1]
+
+
+def test_labels_of_a_2d_image(make_session):
+    _, session = make_session(np.zeros((40, 50), np.uint8))
+    label_map = np.zeros((40, 50), bool)
+    label_map[5:10] = True
+    assert session.add_labels(label_map) == (1,)
+    np.testing.assert_array_equal(session.label_map(), label_map)
+
+
+def test_an_object_inside_another_and_outside_it_after_it_was_loaded(make_session):
+    _, session = make_session()
+    session.add_labels(made_before())
+    session.change_object(300, class_id=4)
+    session.commit_policy = CommitPolicy(inside_class=4)
+    session.add_box(4, (15, 0, 25, 10))
+    assert session.commit() == 25
+    assert np.count_nonzero(session.label_map() == 300) == 275
+    session.undo()
+    assert np.count_nonzero(session.label_map() == 300) == 300 - 25, "the open object shows where it will win"
+
+
+def test_the_window_of_the_model_is_known_once_it_was_measured(make_session):
+    _, session = make_session(real=True)
+    assert session.window_range is None
+    session.set_window("percentile")
+    session.add_box(4, (5, 5, 20, 20))
+    low, high = session.window_range
+    assert 0 <= low < 5
+    assert 250 < high <= 255
+    session.set_window("-100,300")
+    assert session.window_range is None
+    session.prepare()
+    assert session.window_range == (-100, 300)
+
+
+def test_a_task_of_ones_own_runs_on_the_worker(make_session, notices):
+    import threading
+
+    _, session = make_session(synchronous=False)
+    found = []
+    session.run(lambda report: threading.current_thread().name, found.append, key="mine")
+    assert session.wait(30)
+    assert found == ["medicosam-worker"]
+
+    def fail(report):
+        raise InputError("wanted something else")
+
+    session.run(fail, found.append, key="mine")
+    assert session.wait(30)
+    assert len(found) == 1
+    assert any("wanted something else" in said for said in notices)
+
+
+def test_own_layers_are_those_of_the_image(make_session):
+    viewer, session = make_session()
+    assert session.own_layers == ()
+    session.add_box(4, (5, 5, 20, 20))
+    assert set(session.own_layers) == {layer for layer in viewer.layers if layer.name.startswith("MedicoSAM")}
+    assert len(session.own_layers) == 5
