@@ -165,10 +165,22 @@ class Simulation:
                 "box": replace(prompts, box=box),
                 "both": replace(prompts, mask=own, box=box),
             }[self.hint]
-        self.boxes[index] = prompts.box
-        request = SegmentRequest(self.job.stack.pixels(index), prompts, logits, previous_view=view)
+        request = SegmentRequest(
+            self.job.stack.pixels(index),
+            prompts,
+            logits,
+            previous_view=view,
+            nearby_box=self.box_beside(index, prompts.points),
+        )
         self.answers[index] = self.job.service.segment(request)
+        self.boxes[index] = self.answers[index].asked_box
         self.mask[index] = self.answers[index].mask
+
+    def box_beside(self, index: int, points) -> BoxPrompt | None:
+        """About where the object is on the nearest slice that it has a mask on, of three either way."""
+        beside = [i for i in np.flatnonzero(self.mask.any(axis=(1, 2))) if 0 < abs(i - index) <= 3]
+        nearest = min(beside, key=lambda i: abs(i - index), default=None)
+        return None if nearest is None else box_around(self.mask[nearest], points)
 
     def propagate(self) -> None:
         """Fill again what lies beside a changed slice: `ui.propagations.Propagations`."""

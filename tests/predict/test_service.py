@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentRequest
 from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.predict.service import SegmentationService
+from napari_medicosam.predict.zoom import ZoomRule
 
 VOLUME = np.random.default_rng(1).integers(0, 1000, (4, 40, 50)).astype(np.int16)
 MAPPING = resolve_intensity("minmax", VOLUME)
@@ -100,3 +102,53 @@ def test_rgb_slices(tiny):
     prompts = PromptSet(SlicePlane(0, 0), (PointPrompt((20, 20)),))
     result = SegmentationService(tiny, mapping, DictStore()).segment(SegmentRequest(image, prompts))
     assert result.mask.shape == (40, 50)
+
+
+@pytest.fixture
+def trusts(tiny, monkeypatch):
+    """The tiny model, with what it thinks of its masks as told: without a box, and with one."""
+    service = SegmentationService(tiny, MAPPING, DictStore(), ZoomRule("never"))
+    said = {False: 0.3, True: 0.7}
+    answers = service._answers
+
+    def told(requests):
+        return [
+            replace(answer, iou_prediction=said[one.prompts.box is not None])
+            for one, answer in zip(requests, answers(requests), strict=True)
+        ]
+
+    monkeypatch.setattr(service, "_answers", told)
+    return service, said
+
+
+NEARBY = BoxPrompt(8, 8, 25, 25)
+
+
+def clicks(*points, **more):
+    return request(prompts=PromptSet(SlicePlane(0, 1), tuple(PointPrompt(*one) for one in points)), **more)
+
+
+@pytest.mark.parametrize(("alone", "boxed", "wins"), [(0.3, 0.7, True), (0.4, 0.7, False), (0.9, 0.7, False)])
+def test_points_that_failed_are_asked_with_the_box_of_a_slice_beside(trusts, alone, boxed, wins):
+    service, said = trusts
+    said |= {False: alone, True: boxed}
+    result = service.segment(clicks(((12, 12),), nearby_box=NEARBY))
+    wanted = PromptSet(SlicePlane(0, 1), (PointPrompt((12, 12)),), box=NEARBY if wins else None)
+    np.testing.assert_array_equal(result.mask, service.segment(request(prompts=wanted)).mask)
+    assert result.asked_box == (NEARBY if wins else None)
+
+
+def test_a_box_of_a_slice_beside_is_no_help_where_more_is_known(trusts):
+    service, _ = trusts
+    drawn = PromptSet(SlicePlane(0, 1), (PointPrompt((12, 12)),), box=BoxPrompt(5, 5, 30, 30))
+    logits = np.zeros((tiny_side(service),) * 2, np.float32)
+    for asked in (
+        request(prompts=drawn, nearby_box=NEARBY),
+        clicks(((12, 12),), nearby_box=NEARBY, previous_logits=logits),
+        clicks(((12, 12), False), nearby_box=NEARBY),
+    ):
+        assert service.segment(asked).asked_box == asked.prompts.box
+
+
+def tiny_side(service):
+    return service.model.spec.low_res_size

@@ -463,3 +463,32 @@ def test_clearing_everywhere_clears_a_committed_object_too(make_session):
     session.clear_prompts(everywhere=True)
     assert not viewer.layers[LABELS_NAME].data.any()
     assert not viewer.layers[OBJECT_NAME].data.any()
+
+
+def test_a_locked_class_locks_what_is_there_and_what_comes(make_session):
+    viewer, session = make_session()
+    session.new_object("one", class_id=4)
+    session.add_box(2, (5, 5, 15, 15))
+    session.lock_class(4)
+    assert session.objects[0].is_committed, "what is being edited is committed first"
+    assert session.objects[0].is_locked
+    assert session.locked_classes == {4}
+    session.new_object("two", class_id=4)
+    session.add_box(2, (20, 20, 30, 30))
+    assert not session.record.is_locked, "it may still be drawn"
+    session.commit()
+    assert session.record.is_locked
+    with pytest.raises(InputError, match="locked"):
+        session.add_point((2, 25, 25))
+    viewer.layers[LABELS_NAME].data_setitem((np.array([2]), np.array([25]), np.array([25])), 0)
+    assert viewer.layers[LABELS_NAME].data[2, 25, 25] == 2, "the brush does not change it either"
+    session.new_object("three")
+    session.add_box(4, (5, 5, 15, 15))
+    session.commit()
+    session.change_object(3, class_id=4)
+    assert session.objects[2].is_locked
+    session.lock_class(4, is_locked=False)
+    assert not any(one.is_locked for one in session.objects)
+    session.undo()
+    assert all(one.is_locked for one in session.objects)
+    assert session.locked_classes == {4}

@@ -217,3 +217,14 @@ def test_what_is_being_saved_is_saved_whatever_is_cancelled(make_session, servic
     service.gate.set()
     assert session.wait(60)
     assert [path.exists() for path in paths] == [True, True, True]
+
+
+def test_a_click_beside_a_mask_tells_where_the_object_is_there(make_session, service):
+    _, session = make_session()
+    session.add_box(4, (10, 10, 20, 30))
+    session.add_point((6, 25, 20))
+    asked = service.requests[-1]
+    assert asked.prompts.box is None
+    assert asked.nearby_box.bounds == (9.5, 9, 26, 31)
+    session.add_point((10, 25, 20))
+    assert service.requests[-1].nearby_box is None, "too far away to say anything"

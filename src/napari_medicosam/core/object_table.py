@@ -14,6 +14,7 @@ from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -66,6 +67,7 @@ class ObjectTable:
         anchors: by id, the slices whose masks the user has made or approved: propagation never changes them.
         filled: by id, the gaps that propagation has filled, each with what it was filled from, to know when it must be
             filled again.
+        locked_classes: of label classes: their objects are locked, later ones as soon as they are committed.
     """
 
     records: Mapping[int, ObjectRecord] = field(
@@ -75,6 +77,7 @@ class ObjectTable:
     prompts: Mapping[int, VolumePrompts] = field(default_factory=_empty)
     anchors: Mapping[int, frozenset[SlicePlane]] = field(default_factory=_empty)
     filled: Mapping[int, Mapping[AxisGap, Hashable]] = field(default_factory=_empty)
+    locked_classes: frozenset[int] = frozenset()
 
     @property
     def record(self) -> ObjectRecord:
@@ -144,7 +147,25 @@ class ObjectTable:
             _without(self.prompts, object_id),
             _without(self.anchors, object_id),
             _without(self.filled, object_id),
+            self.locked_classes,
         )
+
+    def with_class_locked(
+        self, class_id: int, object_ids: AbstractSet[int], *, is_locked: bool
+    ) -> ObjectTable:
+        """With a class locked, or unlocked, and these of its objects."""
+        records = {
+            known: replace(record, is_locked=is_locked) if known in object_ids else record
+            for known, record in self.records.items()
+        }
+        classes = self.locked_classes | {class_id} if is_locked else self.locked_classes - {class_id}
+        return replace(self, records=MappingProxyType(records), locked_classes=classes)
+
+    def with_committed(self, object_id: int) -> ObjectTable:
+        """With an object whose mask lies in the label map now; of a locked class it is locked from here on."""
+        record = self.find(object_id)
+        is_locked = record.is_locked or record.class_id in self.locked_classes
+        return self.with_record(replace(record, is_committed=True, is_locked=is_locked))
 
     def recounted(self, before: NDArray[Any], after: NDArray[Any], box: VoxelBox) -> ObjectTable:
         """With all voxels counted anew, when the part `box` of the label map was `before` and is `after`."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane
-    from napari_medicosam.core.prompts import PromptSet
+    from napari_medicosam.core.prompts import BoxPrompt, PromptSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class SegmentRequest:
         previous_view: `SegmentResult.view` of the last answer, always handed on together with its logits: the
             part of the slice that `previous_logits` cover, None for the whole slice. Without logits it only
             says where the object was looked at, so that the next answer need not encode again.
+        nearby_box: about where the object is on a slice beside this one. Where there are points alone, which may mean
+            anything, the service asks with it, too, and keeps the better answer.
 
     Raises:
         InputError: for empty prompts, prompts outside the slice, an empty slice, two mask prompts, or a view
@@ -102,6 +104,7 @@ class SegmentRequest:
     object_id: int = 1
     generation: int = 0
     previous_view: Region | None = None
+    nearby_box: BoxPrompt | None = None
 
     def __post_init__(self) -> None:
         image = np.asarray(self.image_slice)
@@ -157,6 +160,7 @@ class SegmentResult:
             be fed back as `previous_view`. The mask is empty outside it.
         candidates: what else a single click may mean, the largest mask first, the one chosen included; empty where
             the model gave one mask.
+        asked_box: the box that the mask was asked with, drawn or not; to be fed back with the logits.
 
     Raises:
         InputError: for a view that is empty or reaches beyond the slice.
@@ -171,6 +175,7 @@ class SegmentResult:
     generation: int = 0
     view: Region | None = None
     candidates: tuple[Candidate, ...] = ()
+    asked_box: BoxPrompt | None = None
 
     def __post_init__(self) -> None:
         if self.view is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 VIEW_BYTES = 1 << 28
 """Memory for the embeddings of views of one service: 128 of the light models."""
+
+NEARBY_SHARE = 0.5
+"""Of what the model thinks of its mask from points and the box of a slice beside: below it points alone have failed. It
+always thinks better of a mask from a box, so the box must not win by a little (docs/tuning.md)."""
 
 MAX_BATCH = 16
 """Objects that share a decoder call: upscaled to the model's size, each mask takes 4 MB on its way."""
@@ -77,7 +81,8 @@ class SegmentationService:
         A request that only says "not here" (`PromptSet.is_stop`) gets an empty mask without asking the model. One
         with nothing but points, which say little about the object's size, is first asked on the whole slice, and
         again in a view of what was found there when that is small; of the two answers the one counts of which the
-        model thinks better, as a view around the wrong thing shows nothing of the right one.
+        model thinks better, as a view around the wrong thing shows nothing of the right one. Where the object is known
+        on a slice beside (`SegmentRequest.nearby_box`) and the model thinks little of what points find, the box helps.
         """
         return self.segment_many([request])[0]
 
@@ -91,6 +96,20 @@ class SegmentationService:
             InputError: for requests on different slices.
         """
         _check_one_slice(requests)
+        found = self._answers(requests)
+        numbers, boxed = [], []
+        for number, request in enumerate(requests):
+            with_box = _with_nearby_box(request)
+            if with_box is not None:
+                numbers.append(number)
+                boxed.append(with_box)
+        for number, other in zip(numbers, self._answers(boxed), strict=True):
+            is_vague = found[number].iou_prediction < NEARBY_SHARE * other.iou_prediction
+            if is_vague and not other.region.is_empty:
+                found[number] = other
+        return found
+
+    def _answers(self, requests: Sequence[SegmentRequest]) -> list[SegmentResult]:
         firsts = {n: self._first_look(r) for n, r in enumerate(requests) if not r.prompts.is_stop}
         found = self._see(requests, firsts)
         seconds = {
@@ -226,6 +245,17 @@ def _check_one_slice(requests: Sequence[SegmentRequest]) -> None:
         raise InputError(f"requests to be asked together must have the same pixels of {requests[0].plane}")
 
 
+def _with_nearby_box(request: SegmentRequest) -> SegmentRequest | None:
+    """The same question with the box of a slice beside; None where more is known than points."""
+    prompts, box = request.prompts, request.nearby_box
+    is_vague = not (
+        prompts.is_stop or prompts.box or prompts.mask is not None or request.previous_logits is not None
+    )
+    if box is None or not is_vague:
+        return None
+    return replace(request, prompts=replace(prompts, box=box), nearby_box=None)
+
+
 def _size_yx(request: SegmentRequest) -> tuple[int, int]:
     return request.image_slice.shape[0], request.image_slice.shape[1]
 
@@ -258,6 +288,7 @@ def _result(request: SegmentRequest, view: Region | None, prediction: Prediction
         low_res_logits=best.low_res_logits,
         object_id=request.object_id,
         generation=request.generation,
+        asked_box=request.prompts.box,
         view=view,
         candidates=tuple(by_size) if len(found) > 1 else (),
     )

@@ -36,7 +36,9 @@ class ClassBox(QWidget):
         self._session = session
         self._class = combo("What the object is; classes are read from a file")
         self._load = button("Classes …", "Read classes from JSON, CSV, an ITK-SNAP or a 3D Slicer file")
-        self._lock = button("Lock class", "Lock all objects of this class", checkable=True)
+        self._lock = button(
+            "Lock class", "Lock all objects of this class, later ones as they are committed", checkable=True
+        )
         self._policy = combo("What the object may take where it meets others")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -57,15 +59,13 @@ class ClassBox(QWidget):
         session = self._session
         self._fill_classes()
         self._fill_policies()
-        objects = session.objects
         record = session.record
         class_id = None if record is None else record.class_id
         self._class.setCurrentIndex(max(self._class.findData(class_id), 0))
         self._class.setEnabled(record is not None and len(session.classes) > 0)
         self._policy.setEnabled(record is not None)
-        of_class = [known for known in objects if known.class_id == class_id]
         self._lock.setEnabled(class_id is not None)
-        self._lock.setChecked(class_id is not None and all(known.is_locked for known in of_class))
+        self._lock.setChecked(class_id in session.locked_classes)
 
     def _fill_classes(self) -> None:
         wanted = [(None, _NO_CLASS), *((one.class_id, one.name) for one in self._session.classes)]

@@ -52,7 +52,7 @@ def commit(annotation: Annotation, step: Step) -> int:
     annotation.edited.clear()
     count = won.num_voxels
     table = annotation.table.with_counts({object_id: count}, lost, won.box)
-    annotation.table = table.with_record(replace(table.find(object_id), is_committed=True))
+    annotation.table = table.with_committed(object_id)
     return count
 
 
@@ -113,7 +113,7 @@ def take_objects_of(annotation: Annotation, other: Annotation) -> None:
 
     Where nothing is being edited, its current object is the current one here.
     """
-    table = annotation.table
+    table = replace(annotation.table, locked_classes=other.table.locked_classes)
     for object_id, record in other.table.records.items():
         known = table.records.get(object_id, ObjectRecord(object_id, record.name))
         shared = replace(

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.history import Step
-    from napari_medicosam.core.prompts import BoxPrompt
+    from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.workbench import Workbench
 
+
+_NEARBY_SLICES = 3
 
 Key = tuple[Annotation, int, SlicePlane]
 """What a question is about: of two about the same, the newer counts."""
@@ -108,7 +110,20 @@ class Questions:
             object_id=annotation.object_id,
             generation=self._generation,
             previous_view=hint.view,
+            nearby_box=self._box_beside(plane, prompts.points),
         )
+
+    def _box_beside(self, plane: SlicePlane, points: Iterable[PointPrompt]) -> BoxPrompt | None:
+        """About where the object is on the nearest slice that it has a mask on, if one is near."""
+        annotation = self._bench.wanted()
+        length = annotation.shape_zyx[plane.axis]
+        for distance in range(1, _NEARBY_SLICES + 1):
+            for index in (plane.index - distance, plane.index + distance):
+                if 0 <= index < length:
+                    mask = annotation.mask(SlicePlane(plane.axis, index))
+                    if mask.any():
+                        return box_around(mask, points)
+        return None
 
     def change_prompts(self, prompts: VolumePrompts) -> None:
         """Ask about the slices whose prompts changed, and only about these.
@@ -231,7 +246,7 @@ class Questions:
             return  # prompts have changed since, or went away
         self._bench.layers.make_missing()
         if annotation.is_edited(result.object_id):
-            annotation.write_answer(result, box, step)
+            annotation.write_answer(result, result.asked_box or box, step)
         else:  # the user has gone on to another object meanwhile
             late = annotation.begin_late(result.object_id)
             if not committing.write_committed(annotation, result.plane, result.mask, result.object_id, late):

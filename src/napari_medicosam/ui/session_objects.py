@@ -95,15 +95,38 @@ class ObjectMethods(SessionBase):
         """Name of a class; "" for None, and for one that is not known."""
         return self.classes.by_id(class_id).name if class_id is not None and class_id in self.classes else ""
 
+    @property
+    def locked_classes(self) -> frozenset[int]:
+        """Classes whose objects nothing changes (`lock_class`)."""
+        return frozenset() if self._annotation is None else self._annotation.table.locked_classes
+
     def lock_class(self, class_id: int, is_locked: bool = True) -> None:
-        """Lock all objects of a class, or unlock them. Later objects of the class are not.
+        """Lock the committed objects of a class, and later ones as they are committed; or unlock them. A step to undo.
+
+        One of them that is being edited is committed.
 
         Raises:
-            InputError: when one of them is being edited and cannot be committed.
+            InputError: when it cannot be committed.
         """
-        for record in self.objects:
-            if record.class_id == class_id and record.is_locked != is_locked:
-                self.change_object(record.object_id, is_locked=is_locked)
+        annotation = self._wanted()
+        record, times = annotation.table.record, self._images.times_of(annotation.image)
+        with annotation.step("lock class") as step:
+            if is_locked and record.class_id == class_id and annotation.num_open_voxels:
+                annotation.edited.look_everywhere()
+                committing.commit(annotation, step)
+        ids = {
+            one.object_id
+            for known in times
+            for one in known.table.records.values()
+            if one.class_id == class_id and (one.is_committed or one.is_locked)
+        }
+        for known in times:
+            if known is not annotation:
+                known.keep_table(step)
+            known.table = known.table.with_class_locked(class_id, ids, is_locked=is_locked)
+        if annotation.object_layer is not None:
+            self._layers.refresh()
+        self.events.changed.emit()
 
     def new_object(self, name: str | None = None, class_id: int | None = None) -> int:
         """Begin another object and return its id; the current one is committed first.
@@ -177,6 +200,11 @@ class ObjectMethods(SessionBase):
             raise InputError(
                 f"an object has name (not empty), class_id, is_locked, is_visible to set, got {fields}"
             )
+        if (
+            fields.get("class_id") in annotation.table.locked_classes
+            and annotation.table.find(object_id).is_committed
+        ):
+            fields["is_locked"] = True
         with annotation.step("change object") as step:
             if fields.get("is_locked") and annotation.is_edited(object_id) and annotation.num_open_voxels:
                 annotation.edited.look_everywhere()
