@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 _SESSIONS: WeakKeyDictionary[Any, AnnotationSession] = WeakKeyDictionary()
 _SERIES: WeakKeyDictionary[Any, SeriesSession] = WeakKeyDictionary()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A script may end with its windows open: Qt hides them when its timers are gone already."""
+    for known in list(_SESSIONS.values()):
+        known.close()
 
 
 class _CloseWatcher(QObject):
