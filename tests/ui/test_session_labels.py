@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QInputDialog
 
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.segment_widget import SegmentWidget
 
 
 def made_before():
@@ -33,13 +35,14 @@ def test_labels_become_committed_objects_in_one_step(make_session):
     assert viewer.layers[OBJECT_NAME].data[4, 25, 10] == 300, "it can be corrected like any other"
     session.commit()
     assert [review.index for review in session.review] == [3, 4, 5]
+    corrected = session.label_map()
     for _ in range(4):
         session.undo()
     assert not viewer.layers[LABELS_NAME].data.any()
     assert [record.object_id for record in session.objects] == [1]
     for _ in range(4):
         session.redo()
-    assert np.count_nonzero(session.label_map() == 300) == 325
+    np.testing.assert_array_equal(session.label_map(), corrected)
 
 
 def test_what_is_there_already_stays(make_session):
@@ -142,3 +145,44 @@ def test_own_layers_are_those_of_the_image(make_session):
     session.add_box(4, (5, 5, 20, 20))
     assert set(session.own_layers) == {layer for layer in viewer.layers if layer.name.startswith("MedicoSAM")}
     assert len(session.own_layers) == 5
+
+
+def test_what_another_layer_has_on_a_slice_is_a_prompt(make_session, service):
+    viewer, session = make_session()
+    other = viewer.add_labels(made_before(), name="of another tool")
+    viewer.dims.set_current_step(0, 4)
+    session.add_mask_of(other)
+    asked = service.requests[-1].prompts
+    np.testing.assert_array_equal(asked.mask, made_before()[4] != 0)
+    assert asked.box is not None
+    viewer.dims.set_current_step(0, 9)
+    with pytest.raises(InputError, match="not 0"):
+        session.add_mask_of(other)
+    small = viewer.add_labels(made_before()[:, 1:], name="small")
+    with pytest.raises(InputError, match="'small' has shape"):
+        session.add_mask_of(small)
+
+
+def test_the_menu_takes_labels_of_another_layer(make_session, monkeypatch, notices):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    entries = {action.text(): action for action in widget._refine.menu().actions()}
+    assert widget._refine.isEnabled()
+    assert not entries["Fill holes"].isEnabled()
+    entries["Labels of a layer as objects …"].trigger()
+    assert "no labels layer beside ours" in notices[-1]
+    viewer.add_labels(made_before(), name="of another tool")
+    offered = []
+
+    def choose(parent, title, label, names, *rest):
+        offered.extend(names)
+        return names[0], True
+
+    monkeypatch.setattr(QInputDialog, "getItem", choose)
+    entries["Labels of a layer as objects …"].trigger()
+    assert [record.object_id for record in session.objects if record.is_committed] == [1, 300]
+    viewer.dims.set_current_step(0, 5)
+    entries["Mask of a layer as a prompt …"].trigger()
+    assert offered == ["of another tool"] * 2, "our own layers are not offered"
+    assert session.prompts.masks
+    widget.close()

@@ -132,11 +132,12 @@ def test_effort_is_counted_by_object(make_session, tmp_path):
 def test_the_menu_does_what_it_says(make_session):
     viewer, session = make_session()
     widget = SegmentWidget(session=session)
-    assert not widget._refine.isEnabled()
+    entries = {action.text(): action for action in widget._refine.menu().actions() if action.text()}
+    refining = ("Interpolate between slices", "Fill holes", "Three planes vote")
+    assert not any(entries[text].isEnabled() for text in refining)
     session.add_box(2, (5, 5, 15, 15))
     session.add_box(4, (5, 5, 15, 15))
-    assert widget._refine.isEnabled()
-    entries = {action.text(): action for action in widget._refine.menu().actions() if action.text()}
+    assert all(entries[text].isEnabled() for text in refining)
     assert all(action.toolTip() != text for text, action in entries.items())
     entries["Interpolate between slices"].trigger()
     edited = viewer.layers[OBJECT_NAME].data

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QPushButton, QWidget
 
+from napari_medicosam.errors import InputError
 from napari_medicosam.ui.controls import told
 
 if TYPE_CHECKING:
@@ -24,11 +26,14 @@ class RefineButton(QPushButton):
     """
 
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
-        super().__init__("Refine", parent)
+        super().__init__("Refine, import, measure", parent)
         self._session = session
-        self.setToolTip("Clean up the object, fill it between slices, measure all objects")
+        self.setToolTip(
+            "Clean up the object, fill it between slices, take masks of other layers, measure all objects"
+        )
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
+        self._of_mask: list[Any] = []
         self._between = self._add(
             menu,
             "Interpolate between slices",
@@ -65,7 +70,20 @@ class RefineButton(QPushButton):
             ),
             ("Remove small pieces …", "Remove pieces below a volume", self._remove_small),
         ):
-            self._add(menu, text, tip, act)
+            self._of_mask.append(self._add(menu, text, tip, act))
+        menu.addSeparator()
+        self._add(
+            menu,
+            "Mask of a layer as a prompt …",
+            "What another labels layer has on this slice is a hint of where the object is",
+            self._add_mask,
+        )
+        self._add(
+            menu,
+            "Labels of a layer as objects …",
+            "Each label of another labels layer becomes a finished object; those that are there stay",
+            self._add_labels,
+        )
         menu.addSeparator()
         self._add(
             menu,
@@ -82,9 +100,33 @@ class RefineButton(QPushButton):
         """Follow the session."""
         session = self._session
         record = session.record
-        self.setEnabled((record is not None and record.is_committed) or session.num_open_voxels > 0)
-        self._between.setEnabled(session.is_3d)
-        self._agree.setEnabled(session.is_3d)
+        has_mask = (record is not None and record.is_committed) or session.num_open_voxels > 0
+        self.setEnabled(record is not None)
+        for entry in self._of_mask:
+            entry.setEnabled(has_mask)
+        for entry in (self._between, self._agree):
+            entry.setEnabled(has_mask and session.is_3d)
+
+    def _other_layer(self, title: str) -> Labels | None:
+        """A labels layer that is not ours, chosen by the user; None without one."""
+        session = self._session
+        ours = set(session.own_layers)
+        others = [one for one in session.viewer.layers if isinstance(one, Labels) and one not in ours]
+        if not others:
+            raise InputError("there is no labels layer beside ours: open or draw one first")
+        names = [one.name for one in others]
+        name, is_wanted = QInputDialog.getItem(self, title, "Labels layer", names, 0, False)
+        return others[names.index(name)] if is_wanted else None
+
+    def _add_mask(self) -> None:
+        layer = self._other_layer("Mask as a prompt")
+        if layer is not None:
+            self._session.add_mask_of(layer)
+
+    def _add_labels(self) -> None:
+        layer = self._other_layer("Labels as objects")
+        if layer is not None:
+            self._session.add_labels(layer.data)
 
     @staticmethod
     def _add(menu: QMenu, text: str, tip: str, act: Callable[[], Any]) -> Any:

@@ -16,9 +16,11 @@ from napari_medicosam.core.volume_prompts import (
     volume_mask,
 )
 from napari_medicosam.errors import InputError
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.session_base import SessionBase
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from numpy.typing import ArrayLike
 
     from napari_medicosam.core.volume_prompts import Path as Vertices
@@ -110,6 +112,20 @@ class PromptMethods(SessionBase):
         hint = volume_mask(plane, pixels)
         if hint is not None:
             self._add(self.prompts.with_prompt(hint))
+
+    def add_mask_of(self, layer: Labels) -> None:
+        """Take what another labels layer, of whatever tool, has on the visible slice as a hint of where the object is.
+
+        Raises:
+            InputError: for a layer of another shape, one that is empty on this slice, or a locked object.
+        """
+        annotation, plane = self._wanted(), self._layers.plane()
+        label_map = layers.voxels(layer, annotation.time)
+        if label_map.shape != annotation.shape_zyx:
+            raise InputError(
+                f"{layer.name!r} has shape {label_map.shape}, wanted that of the image: {annotation.shape_zyx}"
+            )
+        self.add_mask(plane.index, plane.cut(label_map))
 
     def next_candidate(self) -> bool:
         """Where one click is all there is on the shown slice: take another of the three masks that it may mean.
