@@ -26,9 +26,10 @@ from scipy import ndimage
 
 from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.metrics import dice
+from napari_medicosam.core.negative_clicks import without_negative_clicks
 from napari_medicosam.core.prompt_derivation import box_around
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
-from napari_medicosam.core.results import SegmentRequest, SegmentResult
+from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.core.simulated_prompts import innermost_point, tight_box
 from napari_medicosam.io.volumes import read_labels, read_volume
 from napari_medicosam.predict.propagation import Gap, PropagationSettings, gaps_of, propagate
@@ -172,7 +173,9 @@ class Simulation:
             previous_view=view,
             nearby_box=self.box_beside(index, prompts.points),
         )
-        self.answers[index] = self.job.service.segment(request)
+        answer = self.job.service.segment(request)
+        mask = without_negative_clicks(answer.mask, prompts.points)
+        self.answers[index] = replace(answer, mask=mask, region=Region.of_mask(mask))
         self.boxes[index] = self.answers[index].asked_box
         self.mask[index] = self.answers[index].mask
 

@@ -1,6 +1,7 @@
 """Clean-up, interpolation and measurements of objects."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -229,3 +230,23 @@ def test_a_click_beside_a_mask_tells_where_the_object_is_there(make_session, ser
     assert asked.nearby_box.bounds == (9.5, 9, 26, 31)
     session.add_point((10, 25, 20))
     assert service.requests[-1].nearby_box is None, "too far away to say anything"
+
+
+def test_a_negative_click_counts_whatever_the_model_says(make_session, service, monkeypatch):
+    viewer, session = make_session()
+    answer = service.segment
+
+    def stubborn(request):
+        return answer(replace(request, prompts=replace(request.prompts, points=())))
+
+    monkeypatch.setattr(service, "segment", stubborn)
+    session.add_box(4, (5, 5, 25, 25))
+    edited = viewer.layers[OBJECT_NAME].data
+    session.add_point((4, 8, 8), positive=False)
+    assert not edited[4, 7:10, 7:10].any()
+    assert edited[4, 20, 20]
+    session.add_point((4, 20, 20), positive=False)
+    assert not edited[4, 8, 8], "an earlier click still counts"
+    assert not edited[4, 20, 20]
+    session.undo()
+    assert edited[4, 20, 20]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.interpolation import interpolate_slices
 from napari_medicosam.core.measurements import measure_label_map, measurements_table
+from napari_medicosam.core.negative_clicks import without_negative_clicks
 from napari_medicosam.core.post_processing import CleanUp, clean_up
-from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.core.results import Region, SegmentResult, frozen_array
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
 from napari_medicosam.predict.propagation import Gap, ObjectRun, propagate_objects
@@ -59,11 +60,15 @@ class Worker:
         return measured.thing.low, measured.thing.high
 
     def segment(self, settings: ServiceSettings, request: SegmentRequest, report: Report) -> SegmentResult:
-        """Answer one request."""
+        """Answer one request. What the user clicked away is away, whatever the model says."""
         service = self._service(settings, report)
         if not request.prompts.is_stop:
             self._encode(service, request.plane, request.image_slice, report)
-        return service.segment(request)
+        result = service.segment(request)
+        mask = without_negative_clicks(result.mask, request.prompts.points)
+        if mask is result.mask:
+            return result
+        return replace(result, mask=frozen_array(mask), region=Region.of_mask(mask))
 
     def prepare(
         self, settings: ServiceSettings, plane: SlicePlane, image_slice: NDArray[Any], report: Report
