@@ -49,8 +49,6 @@ class SessionBase:
         self._runner = Runner() if runner is None else runner
         known = Engine() if engine is None else engine
         self._worker = Worker(known)
-        if isinstance(known, Engine):
-            self._runner.submit(known.warm_up, lambda _: None, key="warm up", is_quiet=True)
         self._layers = PromptLayers(viewer)
         self._bench = Workbench(self._runner, self._worker, self._layers, self._settings)
         self._pipeline = Pipeline(self._bench)
