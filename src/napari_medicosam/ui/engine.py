@@ -131,12 +131,6 @@ class Engine:
         self._model: tuple[str, LoadedModel] | None = None
         self._service: Made[Service] | None = None
 
-    def warm_up(self, report: Report) -> None:
-        """Import what will be needed: it takes seconds, and pauses that nobody notices before there is an image."""
-        import_torch()
-        from napari_medicosam.predict import service  # noqa: F401
-        from napari_medicosam.weights import loading  # noqa: F401
-
     def service(self, settings: ServiceSettings, report: Report) -> Service:
         """The service for these settings, from the last call if they are the same.
 

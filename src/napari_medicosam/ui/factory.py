@@ -14,6 +14,7 @@ from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.ui.series import SeriesSession
 from napari_medicosam.ui.series_widget import SeriesWidget
 from napari_medicosam.ui.session import AnnotationSession
+from napari_medicosam.ui.vispy_programs import let_go_of_deleted_programs
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -74,6 +75,7 @@ def adopt(made: AnnotationSession) -> None:
         raise ValueError("this viewer has a session already")
     _SESSIONS[made.viewer] = made
     register_keys(_SESSIONS.get)
+    let_go_of_deleted_programs()
     _CloseWatcher(made.viewer.window._qt_window, made)
 
 
