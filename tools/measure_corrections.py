@@ -27,7 +27,7 @@ from scipy import ndimage
 from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.core.negative_clicks import without_negative_clicks
-from napari_medicosam.core.prompt_derivation import box_around
+from napari_medicosam.core.prompt_derivation import box_around, box_beside
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.core.simulated_prompts import innermost_point, tight_box
@@ -171,19 +171,13 @@ class Simulation:
             prompts,
             logits,
             previous_view=view,
-            nearby_box=self.box_beside(index, prompts.points),
+            nearby_box=box_beside(self.mask.__getitem__, index, len(self.mask), prompts.points),
         )
         answer = self.job.service.segment(request)
         mask = without_negative_clicks(answer.mask, prompts.points)
         self.answers[index] = replace(answer, mask=mask, region=Region.of_mask(mask))
         self.boxes[index] = self.answers[index].asked_box
         self.mask[index] = self.answers[index].mask
-
-    def box_beside(self, index: int, points) -> BoxPrompt | None:
-        """About where the object is on the nearest slice that it has a mask on, of three either way."""
-        beside = [i for i in np.flatnonzero(self.mask.any(axis=(1, 2))) if 0 < abs(i - index) <= 3]
-        nearest = min(beside, key=lambda i: abs(i - index), default=None)
-        return None if nearest is None else box_around(self.mask[nearest], points)
 
     def propagate(self) -> None:
         """Fill again what lies beside a changed slice: `ui.propagations.Propagations`."""

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from skimage.draw import disk
 
 from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.core.prompt_derivation import PromptMode, derive_box, derive_prompts
+from napari_medicosam.core.prompt_derivation import (
+    PromptMode,
+    box_around,
+    box_beside,
+    derive_box,
+    derive_prompts,
+)
+from napari_medicosam.core.prompts import PointPrompt
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 
@@ -108,3 +115,18 @@ def test_a_pair_is_pixels_of_rows_and_of_columns():
     assert derive_box(mask, (0, 30)).bounds == (20, 0, 30, 60)
     with pytest.raises(InputError, match="0 or more"):
         derive_box(mask, (1, -0.5))
+
+
+def test_the_box_beside_is_that_of_the_nearest_mask_and_holds_the_clicks():
+    masks = np.zeros((9, 20, 30), bool)
+    masks[2, 4:8, 10:20] = True
+    masks[5, 5:15, 5:15] = True
+    click = PointPrompt((18, 12))
+    found = box_beside(masks.__getitem__, 4, 9, [click])
+    assert found == box_around(masks[5], [click])
+    assert found.y1 == 19
+    assert box_beside(masks.__getitem__, 3, 9, []) == box_around(masks[2], [])
+    assert box_beside(masks.__getitem__, 8, 9, []) == box_around(masks[5], []), "three slices are near"
+    masks[5] = False
+    assert box_beside(masks.__getitem__, 6, 9, []) is None
+    assert box_beside(masks.__getitem__, 0, 9, []) == box_around(masks[2], [])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
 
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.ui.factory import adopt
@@ -80,6 +81,15 @@ class FakeEngine:
     def service(self, settings: Any, report: Any) -> FakeService:
         self.settings.append(settings)
         return self.fake
+
+
+@pytest.fixture
+def plugin(monkeypatch: Any) -> PluginManager:
+    """The installed plugin, in a plugin manager of the test's own."""
+    manager = PluginManager()
+    manager.discover(include_npe1=False)
+    monkeypatch.setattr(PluginManager, "instance", lambda: manager)
+    return manager
 
 
 @pytest.fixture

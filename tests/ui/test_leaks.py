@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.utils.events import EventEmitter
-from npe2 import PluginManager
 from psygnal import SignalInstance
 from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 
@@ -45,15 +44,6 @@ def _few_objects():
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-@pytest.fixture
-def plugin(monkeypatch):
-    """The installed plugin, in a plugin manager of the test's own."""
-    manager = PluginManager()
-    manager.discover(include_npe1=False)
-    monkeypatch.setattr(PluginManager, "instance", lambda: manager)
-    return manager
 
 
 def settle():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QFileDialog, QSpinBox
@@ -17,15 +15,6 @@ from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POI
 from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.weights.adding import ModelNotes, add_own_model
 from napari_medicosam.weights.own_models import remove_own_model
-
-
-@pytest.fixture
-def plugin(monkeypatch):
-    """The installed plugin, in a plugin manager of the test's own."""
-    manager = PluginManager()
-    manager.discover(include_npe1=False)
-    monkeypatch.setattr(PluginManager, "instance", lambda: manager)
-    return manager
 
 
 def open_dock(viewer):

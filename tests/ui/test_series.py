@@ -437,19 +437,26 @@ def test_going_on_waits_for_masks_that_are_missing(make_series, service, tmp_pat
     assert labels_in(tmp_path / "a1_labels.png").sum() == 100
 
 
-def test_what_is_drawn_while_the_next_image_is_read_is_saved(make_series, tmp_path, monkeypatch):
-    viewer, session, series = make_series(synchronous=False)
-    series.open_folder(pictures(tmp_path, 2))
-    assert series.wait(30)
-    reading, gate = threading.Event(), threading.Event()
-    original = series_work.read_layers
+@pytest.fixture
+def slow_reading(monkeypatch):
+    """From the second image on: set when one is being read, and what to set for it to go on."""
+    reading, gate, original = threading.Event(), threading.Event(), series_work.read_layers
 
     def slow(path):
-        reading.set()
-        gate.wait(60)
+        if "a1" not in str(path):
+            reading.set()
+            gate.wait(60)
         return original(path)
 
     monkeypatch.setattr(series_work, "read_layers", slow)
+    return reading, gate
+
+
+def test_what_is_drawn_while_the_next_image_is_read_is_saved(make_series, tmp_path, slow_reading):
+    viewer, session, series = make_series(synchronous=False)
+    series.open_folder(pictures(tmp_path, 2))
+    assert series.wait(30)
+    reading, gate = slow_reading
     series.next()
     assert reading.wait(30)
     session.add_box(0, (5, 5, 15, 15))
@@ -459,20 +466,12 @@ def test_what_is_drawn_while_the_next_image_is_read_is_saved(make_series, tmp_pa
     assert labels_in(tmp_path / "a1_labels.png").sum() == 100
 
 
-def test_cancelled_it_stays_and_can_go_on(make_series, tmp_path, monkeypatch):
+def test_cancelled_it_stays_and_can_go_on(make_series, tmp_path, slow_reading):
     _viewer, session, series = make_series(synchronous=False)
     series.open_folder(pictures(tmp_path, 2))
     assert series.wait(30)
     draw(session)
-    reading, gate = threading.Event(), threading.Event()
-    original = series_work.read_layers
-
-    def slow(path):
-        reading.set()
-        gate.wait(60)
-        return original(path)
-
-    monkeypatch.setattr(series_work, "read_layers", slow)
+    reading, gate = slow_reading
     series.next()
     assert reading.wait(30)
     session.cancel()

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.results import Region
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.results import Region
 
 _BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 """By the value of a byte."""
@@ -63,15 +62,6 @@ class VoxelBox:
         z0, y0, x0 = (min(a, b) for a, b in zip(self.start_zyx, other.start_zyx, strict=True))
         z1, y1, x1 = (max(a, b) for a, b in zip(self.stop_zyx, other.stop_zyx, strict=True))
         return VoxelBox((z0, y0, x0), (z1, y1, x1))
-
-    def region_on(self, axis: int) -> Region:
-        """What it covers of the slices along an axis that it meets."""
-        (y0, y1), (x0, x1) = (
-            (start, stop)
-            for other, (start, stop) in enumerate(zip(self.start_zyx, self.stop_zyx, strict=True))
-            if other != axis
-        )
-        return Region(y0, x0, y1, x1)
 
     def planes(self, axis: int) -> range:
         """Numbers of the slices along an axis that it meets."""

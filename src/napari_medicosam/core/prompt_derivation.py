@@ -17,7 +17,7 @@ from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -32,6 +32,9 @@ _NAMED_MODES = {
 }
 _PARTS = ("box", "mask", "points", "single_point")
 _INNER_DISTANCE, _OUTER_DISTANCE = 3, 5
+
+NEARBY_SLICES = 3
+"""Farther away the object may be elsewhere."""
 
 BoxExtension = float | tuple[float, float]
 """Growth of a box. A number: >= 1 pixels a side, < 1 a fraction of the side's length. Two: pixels a side, of rows and
@@ -120,6 +123,29 @@ def box_around(
     for y, x in (point.position_yx for point in points if point.positive):
         y0, x0, y1, x1 = min(y0, y), min(x0, x), max(y1, y + 1), max(x1, x + 1)
     return BoxPrompt(max(y0, 0.0), max(x0, 0.0), min(y1, float(mask.shape[0])), min(x1, float(mask.shape[1])))
+
+
+def box_beside(
+    mask_at: Callable[[int], NDArray[np.bool_]], index: int, num_slices: int, points: Iterable[PointPrompt]
+) -> BoxPrompt | None:
+    """About where an object is, from the nearest slice that it has a mask on (`box_around`); of two, the lower one.
+
+    Args:
+        mask_at: gives the mask (rows, columns) of a slice by its number.
+        index: of the slice that the box is for.
+        num_slices: that there are.
+        points: clicks on the slice.
+
+    Returns:
+        None when no slice of `NEARBY_SLICES` either way has a mask.
+    """
+    for distance in range(1, NEARBY_SLICES + 1):
+        for other in (index - distance, index + distance):
+            if 0 <= other < num_slices:
+                mask = mask_at(other)
+                if mask.any():
+                    return box_around(mask, points)
+    return None
 
 
 def _inside_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -17,11 +17,13 @@ import numpy as np
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.effort import EffortLog
+from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.history import History, Step
 from napari_medicosam.core.object_table import ObjectTable
 from napari_medicosam.core.results import Candidate, Region, SegmentResult, frozen_array
 from napari_medicosam.core.review import SliceReview, review_slices
 from napari_medicosam.errors import InputError
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.committed_masks import CommittedMasks
 from napari_medicosam.ui.edited_mask import EditedMask
 from napari_medicosam.ui.layers import LayerSet
@@ -192,6 +194,16 @@ class Annotation:
         if self.is_edited(object_id) or label_map is None:
             return self.mask(plane)
         return np.asarray(plane.cut(label_map) == object_id)
+
+    def packed_of(self, object_id: int) -> PackedMask:
+        """All of an object, edited or committed; empty for one that is neither."""
+        if self.is_edited(object_id):
+            return self.edited.packed()
+        return self.committed.packed(object_id, self.table.find(object_id).bounds)
+
+    def stack(self, axis: int) -> SliceStack:
+        """The slices of the image along an axis, with their spacing where the layer has a unit of length."""
+        return SliceStack(self.volume, axis, layers.spacing_mm(self.image))
 
     def extent_of(self, object_id: int) -> VoxelBox:
         """Nothing of an object is outside."""

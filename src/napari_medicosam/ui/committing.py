@@ -80,7 +80,7 @@ def reopen(annotation: Annotation, step: Step) -> None:
     record = annotation.table.record
     if not record.is_committed or annotation.object_layer is None or annotation.labels is None:
         return
-    packed = annotation.committed.packed(record.object_id, record.bounds)
+    packed = annotation.packed_of(record.object_id)
     if not packed.is_empty:  # otherwise it was erased by hand
         annotation.keep_edited(step)
         keep_stamp(annotation, step, packed, is_there=False)
@@ -225,7 +225,8 @@ def add_labels(
     annotation.committed.changed(box)
     annotation.table = table.with_counts(counts, {}, box)
     if annotation.object_id in counts:
-        record = ObjectRecord(next_id(annotation), f"object {next_id(annotation)}")
+        object_id = next_id(annotation)
+        record = ObjectRecord(object_id, f"object {object_id}")
         annotation.table = annotation.table.with_record(record).with_current(record.object_id)
     return tuple(sorted(counts))
 

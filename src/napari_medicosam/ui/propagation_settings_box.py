@@ -72,6 +72,19 @@ class PropagationSettingsBox(QCollapsible):
         self._reset = button("Defaults", "Back to the settings that were measured to be best on average")
         self._said = QLabel()
         self._said.setWordWrap(True)
+        self.setContent(self._form())
+        for around in (self.layout(), self.content().layout()):
+            if around is not None:
+                around.setContentsMargins(0, 0, 0, 0)
+        self.toggleButton().setToolTip(
+            "How an object is followed, and where it ends; tune it on a finished object"
+        )
+        self.setCollapsedIcon("▸")
+        self.setExpandedIcon("▾")
+        self.setDuration(0)
+        self.collapse(animate=False)
+
+    def _form(self) -> QWidget:
         growth = QWidget()
         row = QHBoxLayout(growth)
         row.setContentsMargins(0, 0, 0, 0)
@@ -94,17 +107,7 @@ class PropagationSettingsBox(QCollapsible):
         buttons.addWidget(self._reset)
         grid.addLayout(buttons, len(fields), 0, 1, 2)
         grid.addWidget(self._said, len(fields) + 1, 0, 1, 2)
-        self.setContent(content)
-        for around in (self.layout(), self.content().layout()):
-            if around is not None:
-                around.setContentsMargins(0, 0, 0, 0)
-        self.toggleButton().setToolTip(
-            "How an object is followed, and where it ends; tune it on a finished object"
-        )
-        self.setCollapsedIcon("▸")
-        self.setExpandedIcon("▾")
-        self.setDuration(0)
-        self.collapse(animate=False)
+        return content
 
     def _connect(self) -> None:
         self._mode.activated.connect(self._on_changed)
@@ -129,11 +132,7 @@ class PropagationSettingsBox(QCollapsible):
         self._iou.setValue(settings.iou_threshold)
         self._confidence.setValue(settings.min_confidence)
         self._is_filling = False
-        session = self._session
-        record = session.record
-        self._tune.setEnabled(
-            session.is_3d and record is not None and (record.is_committed or session.num_open_voxels > 0)
-        )
+        self._tune.setEnabled(self._session.is_3d and self._session.has_mask)
         self._reset.setEnabled(settings != PropagationSettings())
         self._said.setText(self._about_tuning())
 

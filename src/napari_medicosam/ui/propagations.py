@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from napari.utils.notifications import show_info
 
-from napari_medicosam.core.geometry import SlicePlane, SliceStack
+from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.predict.propagation import ObjectRun, PropagationSettings, gaps_of
-from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui import committing
 from napari_medicosam.ui.tasks import ObjectPart, Propagation
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class Propagations:
         if not changed:
             show_info("Nothing to propagate again: no prompted or painted slice has changed since")
             return
-        stack = SliceStack(annotation.volume, ask.axis, layers.spacing_mm(annotation.image))
-        run = Propagation(stack, changed, from_shapes=ask.settings is None)
+        run = Propagation(annotation.stack(ask.axis), changed, from_shapes=ask.settings is None)
         step = annotation.begin("interpolate" if run.from_shapes else "propagate")
         self._running = running = _Running(annotation, step, run)
         bench = self._bench

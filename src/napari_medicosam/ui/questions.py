@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.core.prompt_derivation import box_around
+from napari_medicosam.core.prompt_derivation import box_around, box_beside
 from napari_medicosam.core.results import SegmentRequest, SegmentResult
 from napari_medicosam.ui import committing
 from napari_medicosam.ui.annotation import Annotation, MaskHint
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.workbench import Workbench
 
-
-_NEARBY_SLICES = 3
 
 Key = tuple[Annotation, int, SlicePlane]
 """What a question is about: of two about the same, the newer counts."""
@@ -116,14 +114,12 @@ class Questions:
     def _box_beside(self, plane: SlicePlane, points: Iterable[PointPrompt]) -> BoxPrompt | None:
         """About where the object is on the nearest slice that it has a mask on, if one is near."""
         annotation = self._bench.wanted()
-        length = annotation.shape_zyx[plane.axis]
-        for distance in range(1, _NEARBY_SLICES + 1):
-            for index in (plane.index - distance, plane.index + distance):
-                if 0 <= index < length:
-                    mask = annotation.mask(SlicePlane(plane.axis, index))
-                    if mask.any():
-                        return box_around(mask, points)
-        return None
+        return box_beside(
+            lambda index: annotation.mask(SlicePlane(plane.axis, index)),
+            plane.index,
+            annotation.shape_zyx[plane.axis],
+            points,
+        )
 
     def change_prompts(self, prompts: VolumePrompts) -> None:
         """Ask about the slices whose prompts changed, and only about these.

@@ -33,7 +33,17 @@ class RefineButton(QPushButton):
         )
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        self._of_mask: list[Any] = []
+        self._add_slices(menu)
+        menu.addSeparator()
+        self._of_mask = self._add_clean_up(menu)
+        menu.addSeparator()
+        self._add_layers(menu)
+        menu.addSeparator()
+        self._add_files(menu)
+        self.setMenu(menu)
+
+    def _add_slices(self, menu: QMenu) -> None:
+        session = self._session
         self._between = self._add(
             menu,
             "Interpolate between slices",
@@ -46,8 +56,10 @@ class RefineButton(QPushButton):
             "Follow the object along the two other planes, too, and keep what two of the three say; takes a while",
             session.agree_on_three_planes,
         )
-        menu.addSeparator()
-        for text, tip, act in (
+
+    def _add_clean_up(self, menu: QMenu) -> list[Any]:
+        session = self._session
+        entries = (
             (
                 "Keep the largest piece",
                 "Remove all pieces but the largest",
@@ -69,9 +81,10 @@ class RefineButton(QPushButton):
                 self._smooth,
             ),
             ("Remove small pieces …", "Remove pieces below a volume", self._remove_small),
-        ):
-            self._of_mask.append(self._add(menu, text, tip, act))
-        menu.addSeparator()
+        )
+        return [self._add(menu, text, tip, act) for text, tip, act in entries]
+
+    def _add_layers(self, menu: QMenu) -> None:
         self._add(
             menu,
             "Mask of a layer as a prompt …",
@@ -84,7 +97,8 @@ class RefineButton(QPushButton):
             "Each label of another labels layer becomes a finished object; those that are there stay",
             self._add_labels,
         )
-        menu.addSeparator()
+
+    def _add_files(self, menu: QMenu) -> None:
         self._add(
             menu,
             "Save measurements …",
@@ -94,14 +108,12 @@ class RefineButton(QPushButton):
         self._add(
             menu, "Save effort …", "Active time, prompts and corrections of each object", self._save_effort
         )
-        self.setMenu(menu)
 
     def refresh(self) -> None:
         """Follow the session."""
         session = self._session
-        record = session.record
-        has_mask = (record is not None and record.is_committed) or session.num_open_voxels > 0
-        self.setEnabled(record is not None)
+        has_mask = session.has_mask
+        self.setEnabled(session.record is not None)
         for entry in self._of_mask:
             entry.setEnabled(has_mask)
         for entry in (self._between, self._agree):

@@ -9,7 +9,6 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
-from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.tasks import cleaned
@@ -56,7 +55,7 @@ class Refinements:
             InputError: without a mask, or for a locked object.
         """
         annotation, packed = self._opened("agree on")
-        stack = SliceStack(annotation.volume, axis, layers.spacing_mm(annotation.image))
+        stack = annotation.stack(axis)
         self._bench.runner.submit(
             partial(self._bench.worker.agree, self._bench.settings(), stack, packed, settings),
             partial(self._on_agreed, annotation, self._as_it_is(annotation)),
@@ -71,16 +70,13 @@ class Refinements:
         Raises:
             InputError: without a mask.
         """
-        annotation, record = self._bench.wanted(), self._bench.wanted().table.record
-        if record.is_committed:
-            packed = annotation.committed.packed(record.object_id, record.bounds)
-        else:
-            annotation.edited.look_everywhere()
-            packed = annotation.edited.packed()
+        annotation = self._bench.wanted()
+        annotation.edited.look_everywhere()
+        packed = annotation.packed_of(annotation.object_id)
         if packed.is_empty:
             raise InputError("nothing to tune on: segment and correct an object first")
         middle = [plane.index for plane in annotation.user_planes if plane.axis == axis]
-        stack = SliceStack(annotation.volume, axis, layers.spacing_mm(annotation.image))
+        stack = annotation.stack(axis)
         self._bench.runner.submit(
             partial(
                 self._bench.worker.tune, self._bench.settings(), stack, (packed, tuple(middle)), settings

@@ -56,6 +56,12 @@ class ObjectMethods(SessionBase):
         return None if colour is None else tuple(float(v) for v in colour)
 
     @property
+    def has_mask(self) -> bool:
+        """True when the current object has one, edited or committed."""
+        record = self.record
+        return record is not None and (record.is_committed or self.num_open_voxels > 0)
+
+    @property
     def num_open_voxels(self) -> int:
         """Voxels of the mask that is being edited."""
         return 0 if self._annotation is None else self._annotation.num_open_voxels

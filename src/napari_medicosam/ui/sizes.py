@@ -104,10 +104,7 @@ class ObjectSizes:
 
     def _ask(self, annotation: Annotation, record: ObjectRecord) -> None:
         object_id, state = record.object_id, self._state(annotation, record.object_id)
-        if annotation.is_edited(object_id):
-            packed = annotation.edited.packed()
-        else:
-            packed = annotation.committed.packed(object_id, record.bounds)
+        packed = annotation.packed_of(object_id)
         if packed.is_empty or state is None:
             return
         spacing = layers.spacing_zyx(annotation.image)
