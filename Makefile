@@ -43,7 +43,7 @@ annotate: .venv/.annotate  ## open napari on the sample scan
 
 test: .venv/.dev  ## run the tests; make test ARGS="-k name"
 	@sh tools/system_packages.sh $(TEST_PACKAGES)
-	$(SCREEN) $(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 screenshots: .venv/.dev  ## take the pictures of docs/walkthrough.md again
 	@sh tools/system_packages.sh $(TEST_PACKAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: torch, not loaded yet, takes one each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test measures time: the machine may be busy.
 settings.register_profile("no deadline", deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -25,9 +26,28 @@ _SERIES: WeakKeyDictionary[Any, SeriesSession] = WeakKeyDictionary()
 
 @atexit.register
 def _close_all() -> None:
-    """A script may end with its windows open: Qt hides them when its timers are gone already."""
+    """A script may end with its windows open: Qt hides them when its timers are gone already.
+
+    The windows are deleted here, too. PyQt does that last of all on a walk over its table of objects, and crashes when
+    the signals of so many widgets make it build a new table on the way.
+    """
     for known in list(_SESSIONS.values()):
-        known.close()
+        _end(known)
+        with suppress(RuntimeError):  # the window is gone
+            known.viewer.close()
+    if QCoreApplication.instance() is not None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def _end(session: AnnotationSession) -> None:
+    if session.is_closed:
+        return
+    session.close()
+    if _SESSIONS.get(session.viewer) is session:
+        del _SESSIONS[session.viewer]
+        series_of = _SERIES.pop(session.viewer, None)
+        if series_of is not None:
+            series_of.close()
 
 
 class _CloseWatcher(QObject):
@@ -48,14 +68,8 @@ class _CloseWatcher(QObject):
 
     def _close(self) -> None:
         session = self._session()
-        if session is None or session.is_closed:
-            return
-        session.close()
-        if _SESSIONS.get(session.viewer) is session:
-            del _SESSIONS[session.viewer]
-            series_of = _SERIES.pop(session.viewer, None)
-            if series_of is not None:
-                series_of.close()
+        if session is not None:
+            _end(session)
 
 
 def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
