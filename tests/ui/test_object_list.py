@@ -1,7 +1,7 @@
 import numpy as np
 from qtpy.QtCore import Qt
 
-from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.label_classes import LabelClasses, default_colour
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.segment_widget import SegmentWidget
@@ -133,6 +133,17 @@ def test_classes_from_a_file_name_and_colour_objects(make_session, tmp_path):
     session.undo()
     np.testing.assert_allclose(session.colour_of(2), (0, 1, 0, 1))
     widget.close()
+
+
+def test_objects_without_a_class_have_bright_colours_of_their_own(make_session):
+    viewer, session = make_session()
+    for object_id in (1, 2, 3):
+        session.add_box(2, (object_id * 8, 5, object_id * 8 + 7, 25))
+        session.new_object()
+    expected = [(*(value / 255 for value in default_colour(object_id)), 1) for object_id in (1, 2, 3)]
+    np.testing.assert_allclose([session.colour_of(object_id) for object_id in (1, 2, 3)], expected, atol=1e-6)
+    shown = [viewer.layers[LABELS_NAME].get_color(object_id) for object_id in (1, 2, 3)]
+    np.testing.assert_allclose(shown, expected, atol=1e-6)
 
 
 def test_a_class_is_locked_as_a_whole(make_session):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas
 from napari.layers import Labels, Points, Shapes
-from napari.utils.colormaps import DirectLabelColormap, label_colormap
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
+from napari_medicosam.core.label_classes import default_colour
+from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.errors import InputError
 from napari_medicosam.io.records import METADATA_KEY, MM_PER_UNIT
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
@@ -28,8 +30,8 @@ LABELS_NAME = "MedicoSAM labels"
 
 _CLICK_COLOURS = {POSITIVE: "lime", NEGATIVE: "red"}
 _BOX_COLOURS = {POSITIVE: "yellow", NEGATIVE: "red"}
-_NUM_COLOURS = 49
-"""Of napari's own colormap of labels."""
+_NUM_COLOURS = 21
+"""Of classes without a colour of their own, before they begin anew."""
 
 Tool = Literal["point+", "point-", "box", "scribble+", "scribble-", "lasso+", "lasso-", ""]
 
@@ -133,13 +135,15 @@ def _features(colours: dict[str, str]) -> dict[str, Any]:
 
 def make_object_layer(image: Image) -> Labels:
     """An empty labels layer (uint16) on the grid of `image`, for the object that is being edited."""
-    return Labels(_empty_labels(image), name=OBJECT_NAME, opacity=0.6, **_grid_of(image))
+    return Labels(_empty_labels(image), name=OBJECT_NAME, opacity=0.6, **_label_settings(image))
 
 
 def make_labels_layer(image: Image) -> Labels:
     """An empty labels layer (uint16) on the grid of `image`, with the geometry that its file had."""
     metadata = {key: value for key, value in image.metadata.items() if key == METADATA_KEY}
-    return Labels(_empty_labels(image), name=LABELS_NAME, opacity=0.5, metadata=metadata, **_grid_of(image))
+    return Labels(
+        _empty_labels(image), name=LABELS_NAME, opacity=0.5, metadata=metadata, **_label_settings(image)
+    )
 
 
 def refresh(labels: Labels) -> None:
@@ -148,19 +152,25 @@ def refresh(labels: Labels) -> None:
 
 
 def set_colours(labels: Labels, colours: Mapping[int, Sequence[float]]) -> None:
-    """Show some labels in colours (red, green, blue, alpha; 0..1) of their own, all others as napari does."""
-    is_ours = isinstance(labels.colormap, DirectLabelColormap)
-    if not colours and not is_ours:
+    """Show some labels in colours (red, green, blue, alpha; 0..1) of their own, all others as classes without one."""
+    is_direct = isinstance(labels.colormap, DirectLabelColormap)
+    if not colours and not is_direct:
         return
-    napari_s = label_colormap(_NUM_COLOURS)
+    others = _object_colours()
     if not colours:
-        labels.colormap = napari_s
+        labels.colormap = others
         return
     shown: dict[int | None, Any] = {None: np.array([0.6, 0.6, 0.6, 1.0]), 0: np.zeros(4)}
-    shown |= {label: napari_s.map(label) for label in range(1, max(_NUM_COLOURS, *colours) + _NUM_COLOURS)}
+    shown |= {label: others.map(label) for label in range(1, max(_NUM_COLOURS, *colours) + _NUM_COLOURS)}
     shown |= {label: np.array(colour) for label, colour in colours.items()}
-    if not is_ours or not _are_equal(labels.colormap.color_dict, shown):
+    if not is_direct or not _are_equal(labels.colormap.color_dict, shown):
         labels.colormap = DirectLabelColormap(color_dict=shown)
+
+
+def _object_colours() -> CyclicLabelColormap:
+    """Colours that are bright on grey images and can be told apart by colour-blind eyes; 0 is clear."""
+    colours = [np.array((*default_colour(object_id), 255)) / 255 for object_id in range(1, _NUM_COLOURS + 1)]
+    return CyclicLabelColormap(colors=np.array([np.zeros(4), *colours]))
 
 
 def _are_equal(colours: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
@@ -178,7 +188,7 @@ def voxels(label_map: Any, time: int = 0) -> NDArray[Any]:
 def _empty_labels(image: Image) -> NDArray[np.uint16]:
     z, y, x = volume_of(image).shape[:3]
     shape = (z, y, x) if image.ndim > 2 else (y, x)
-    return np.zeros((num_times(image), *shape) if image.ndim == 4 else shape, dtype=np.uint16)
+    return empty_label_map((num_times(image), *shape) if image.ndim == 4 else shape, np.uint16)
 
 
 def voxel_volume_mm3(image: Image) -> float | None:
@@ -225,6 +235,10 @@ def _lengths(steps: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def _point_size(image: Image) -> float:
     return max(2.0, round(0.02 * float(max(volume_of(image).shape[1:3])), 1))
+
+
+def _label_settings(image: Image) -> dict[str, Any]:
+    return {"colormap": _object_colours(), **_grid_of(image)}
 
 
 def _grid_of(image: Layer) -> dict[str, Any]:
