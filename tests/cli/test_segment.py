@@ -7,9 +7,6 @@ import SimpleITK as sitk
 from cli_helpers import nothing_left
 from PIL import Image
 
-from napari_medicosam.cli.segment import LabelCanvas
-from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
 
 TINY = ("--model", "sam_test", "--device", "cpu")
@@ -59,10 +56,12 @@ def test_propagation_and_the_report(medicosam, scan, tmp_path):
         entry["voxels"] * abs(np.linalg.det(nib.load(scan).affine)), abs=1e-3
     )
     assert list(entry["iou_predictions"]) == [str(i) for i in entry["slices"]]
-    assert entry["seconds"] > 0
+    assert content["seconds"] > 0
     assert content["propagation"] == {
         "mode": "box", "iou_threshold": 0.0, "box_extension": 0.0, "min_confidence": 0.0,
+        "box_extension_mm": None, "reference_spacing_mm": 2.0, "between": "shapes",
     }  # fmt: skip
+    assert (content["three_planes"], content["clean_up"]) == (False, None)
     assert content["intensity"]["kind"] == "percentile"
     assert "scan" not in report.read_text()  # no file names: they often are patient names
 
@@ -163,6 +162,12 @@ def test_embeddings_are_reused(medicosam, scan, tmp_path, monkeypatch):
         ((*BOX, "--model", "sam_tset"), "sam_test"),
         ((*BOX, "--model", "missing.pth"), "no checkpoint at"),
         ((*BOX, "--device", "tpu9"), "unknown device"),
+        ((*BOX, "--propagate", "--between", "lines"), "shapes or neighbours"),
+        ((*BOX, "--propagate", "--box-extension-mm", "-1"), "0 mm or more"),
+        ((*BOX, "--propagate", "--box-extension-mm", "1", "--box-extension", "2"), "exclude each other"),
+        ((*BOX, "--three-planes"), "wanted --propagate, too"),
+        ((*BOX, "--fill-holes", "all"), "--fill-holes all: wanted no, slices, volume"),
+        ((*BOX, "--smooth", "-1"), "smoothing must be 0 or more mm"),
         ((*BOX, "--overlap", "both"), "wanted error, first or last"),
         (("--prompts", "missing.json"), "cannot read prompts"),
         ((*BOX, "--json", "no/such/folder.json"), "no folder"),
@@ -235,27 +240,3 @@ def test_a_format_that_cannot_hold_the_grid_is_refused_before_any_work(
     with pytest.raises(FileError, match=r"cannot write .*labels\.nrrd: .*Write NIfTI instead"):
         medicosam("segment", scan, "-o", tmp_path / "labels.nrrd", *TINY, *BOX)
     assert nothing_left(tmp_path, besides={"scan.nii.gz"})
-
-
-def piece(object_id, rows, index=0):
-    mask = np.zeros((6, 6), bool)
-    mask[rows] = True
-    return SegmentResult(
-        SlicePlane(0, index), mask, Region.of_mask(mask), 0.9, np.zeros((4, 4), np.float32), object_id
-    )
-
-
-@pytest.mark.parametrize(("rule", "shared_row"), [("first", 1), ("last", 2)])
-def test_who_wins_a_shared_voxel(rule, shared_row):
-    canvas = LabelCanvas((1, 6, 6), rule)
-    canvas.write(piece(1, slice(0, 3)), "object 1")
-    canvas.write(piece(2, slice(2, 5)), "object 2")
-    assert canvas.labels[0, :, 0].tolist() == [1, 1, shared_row, 2, 2, 0]
-
-
-def test_two_objects_never_share_a_voxel_silently():
-    canvas = LabelCanvas((1, 6, 6))
-    canvas.write(piece(1, slice(0, 3)), "object 1")
-    canvas.write(piece(1, slice(0, 2)), "object 1")
-    with pytest.raises(InputError, match="object 2 overlaps object 1 in 6 pixels of slice 0"):
-        canvas.write(piece(2, slice(2, 5)), "object 2")

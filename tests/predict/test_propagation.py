@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from napari_medicosam.core.geometry import SlicePlane, SliceStack
+from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.interpolation import interpolate_between
 from napari_medicosam.core.prompt_derivation import PromptMode, derive_box
-from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import InputError
-from napari_medicosam.predict.objects import segment_object
 from napari_medicosam.predict.propagation import PropagationSettings, propagate
 
 SETTINGS = PropagationSettings(PromptMode(box=True, mask=True), iou_threshold=0.5, box_extension=0.05)
@@ -245,23 +243,3 @@ def test_anchors_of_two_objects_or_another_axis():
 def test_settings_are_checked(bad):
     with pytest.raises(InputError):
         PropagationSettings(**bad)
-
-
-def box_on(index):
-    return PromptSet(SlicePlane(0, index), box=BoxPrompt(0, 0, 40, 44))
-
-
-def test_an_object_is_its_prompted_slices_then_the_rest():
-    phantom = Phantom(discs(present=range(2, 9)))
-    stop = PromptSet(SlicePlane(0, 7), (PointPrompt((3, 3), positive=False),))
-    wanted = ObjectPrompts(4, (box_on(5), stop))
-    assert [r.plane.index for r in segment_object(phantom, phantom.stack, wanted)] == [5]
-    found = list(segment_object(phantom, phantom.stack, wanted, SETTINGS))
-    assert [r.plane.index for r in found] == [5, 4, 3, 2, 6]
-    assert {r.object_id for r in found} == {4}
-
-
-def test_an_object_the_model_does_not_find():
-    phantom = Phantom(discs(present=range(2, 9)))
-    with pytest.raises(InputError, match="finds nothing on slice 11"):
-        list(segment_object(phantom, phantom.stack, ObjectPrompts(1, (box_on(11),)), SETTINGS))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_medicosam.cli.console import results, run_app
+from napari_medicosam.cli.convert import convert
 from napari_medicosam.cli.demo import demo
 from napari_medicosam.cli.embed import embed
 from napari_medicosam.cli.models import models_app
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(embed)
+app.command()(convert)
 app.command()(demo)
 app.add_typer(models_app, name="models")
 

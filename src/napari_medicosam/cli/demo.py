@@ -56,7 +56,7 @@ def demo(
 
 
 def _segment(job: Job, scan: SampleScan) -> NDArray[np.bool_]:
-    from napari_medicosam.predict.objects import segment_object
+    from napari_medicosam.predict.objects import segment_objects
     from napari_medicosam.predict.propagation import PropagationSettings
 
     prompts = PromptSet(SlicePlane(0, scan.slice_index), box=BoxPrompt(*scan.box))
@@ -64,7 +64,7 @@ def _segment(job: Job, scan: SampleScan) -> NDArray[np.bool_]:
     mask = np.zeros(job.image.geometry.shape_zyx, dtype=bool)
     with slice_progress() as progress:
         task = progress.add_task(scan.organ, total=len(job.stack))
-        for result in segment_object(job.service, job.stack, wanted, PropagationSettings()):
+        for result in segment_objects(job.service, job.stack, [wanted], PropagationSettings()):
             mask[result.plane.index] = result.mask
             progress.advance(task)
     return mask

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
+from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.cli.job import JobOptions, axis_of, open_job
-from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 
+@grouped
 def embed(
     image: options.Image,
     embeddings: options.EmbeddingsFolder,
-    model: options.Model = DEFAULT_MODEL,
-    axis: options.Axis = "0",
-    window: options.Window = None,
+    how: options.EncodingOptions,
     z_range: options.ZRange = None,
-    device: options.Device = None,
 ) -> None:
     """Encode the slices of IMAGE into a folder that `medicosam segment --embeddings` then reads.
 
@@ -24,7 +22,9 @@ def embed(
     from napari_medicosam.io.volumes import read_volume
 
     volume = read_volume(image)
-    job = open_job(volume, axis_of(volume, axis), JobOptions(model, window, embeddings, device))
+    job = open_job(
+        volume, axis_of(volume, how.axis), JobOptions(how.model, how.window, embeddings, how.device)
+    )
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
     missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
 from itertools import product
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, results, run_app
 from napari_medicosam.cli.evaluate_embeddings import embeddings as embeddings_command
+from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +61,59 @@ class ZoomChoice(StrEnum):
     ALWAYS = "always"
 
 
+_ANNOTATOR = "Simulated annotator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsOptions:
+    """What is compared."""
+
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", help="A name, or a checkpoint file. Repeatable; the first is the reference."
+        ),
+    ]
+    embeddings: options.Embeddings = None
+    device: options.Device = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorOptions:
+    """What the annotator does."""
+
+    corrections: Annotated[
+        int, typer.Option(min=0, help="Corrections after the first prompt.", rich_help_panel=_ANNOTATOR)
+    ] = 8
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Number of repetitions, each with its own clicks.", rich_help_panel=_ANNOTATOR
+        ),
+    ] = 1
+    start: Annotated[
+        list[StartChoice] | None,
+        typer.Option(help="First prompt. Repeatable; default: both.", rich_help_panel=_ANNOTATOR),
+    ] = None
+    mask_prompt: Annotated[
+        MaskPromptChoice,
+        typer.Option(
+            help="Whether corrections get the last mask as a prompt, too.", rich_help_panel=_ANNOTATOR
+        ),
+    ] = MaskPromptChoice.NEVER
+    zoom: Annotated[
+        list[ZoomChoice] | None,
+        typer.Option(
+            help="Show the model the whole image, or a view around the object. Repeatable; default: never.",
+            rich_help_panel=_ANNOTATOR,
+        ),
+    ] = None
+    max_objects: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many objects a data set.", rich_help_panel=_ANNOTATOR),
+    ] = None
+
+
 app.command("embeddings")(embeddings_command)
 
 
@@ -69,37 +123,15 @@ def _group() -> None:
 
 
 @app.command()
+@grouped
 def interactive(
     data: Annotated[
         list[Path],
         typer.Argument(metavar="DIR...", help="Annotated images: a data set, or a folder of data sets."),
     ],
-    model: Annotated[
-        list[str],
-        typer.Option(
-            "--model", "-m", help="A name, or a checkpoint file. Repeatable; the first is the reference."
-        ),
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    corrections: Annotated[int, typer.Option(min=0, help="Corrections after the first prompt.")] = 8,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions, each with its own clicks.")] = 1,
-    start: Annotated[
-        list[StartChoice] | None, typer.Option(help="First prompt. Repeatable; default: both.")
-    ] = None,
-    mask_prompt: Annotated[
-        MaskPromptChoice, typer.Option(help="Whether corrections get the last mask as a prompt, too.")
-    ] = MaskPromptChoice.NEVER,
-    zoom: Annotated[
-        list[ZoomChoice] | None,
-        typer.Option(
-            help="Show the model the whole image, or a view around the object. Repeatable; default: never."
-        ),
-    ] = None,
-    max_objects: Annotated[
-        int | None, typer.Option(min=1, help="At most so many objects a data set.")
-    ] = None,
-    embeddings: options.Embeddings = None,
-    device: options.Device = None,
+    models: ModelsOptions,
+    annotator: AnnotatorOptions,
     figures: Annotated[bool, typer.Option(help="Draw the figures, when matplotlib is installed.")] = True,
 ) -> None:
     """Simulate annotation: a point or a box, then corrections with one positive and one negative click each.
@@ -111,33 +143,26 @@ def interactive(
     from napari_medicosam.evaluation.comparison import Comparison
     from napari_medicosam.evaluation.score_log import open_log
 
-    variants = _variants(start, corrections, seeds, max_objects, mask_prompt, zoom)
+    variants = _variants(annotator)
     found = _find(data)
-    comparison = Comparison(_load(model, device), found, variants, embeddings)
+    comparison = Comparison(_load(models.model, models.device), found, variants, models.embeddings)
     with open_log(output, comparison.record) as log:
         _run(comparison, log)
         _report(log, figures)
 
 
-def _variants(
-    start: Sequence[StartChoice] | None,
-    corrections: int,
-    seeds: int,
-    max_objects: int | None,
-    mask_prompt: MaskPromptChoice,
-    zoom: Sequence[ZoomChoice] | None,
-) -> list[InteractiveSettings]:
+def _variants(annotator: AnnotatorOptions) -> list[InteractiveSettings]:
     from napari_medicosam.evaluation.interactive import InteractiveSettings
 
-    starts = [choice.value for choice in dict.fromkeys(start or StartChoice)]
-    zooms = [choice.value for choice in dict.fromkeys(zoom or [ZoomChoice.NEVER])]
+    starts = [choice.value for choice in dict.fromkeys(annotator.start or StartChoice)]
+    zooms = [choice.value for choice in dict.fromkeys(annotator.zoom or [ZoomChoice.NEVER])]
     settings = InteractiveSettings(
         starts=tuple(starts),
-        num_corrections=corrections,
-        seeds=tuple(range(seeds)),
-        max_objects=max_objects,
+        num_corrections=annotator.corrections,
+        seeds=tuple(range(annotator.seeds)),
+        max_objects=annotator.max_objects,
     )
-    fed_back = {"never": (False,), "always": (True,), "both": (False, True)}[mask_prompt]
+    fed_back = {"never": (False,), "always": (True,), "both": (False, True)}[annotator.mask_prompt]
     return [replace(settings, mask_prompt=m, zoom=z) for m, z in product(fed_back, zooms)]
 
 

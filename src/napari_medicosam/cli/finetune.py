@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 import yaml
 
 from napari_medicosam.cli.console import notes, results, run_app
+from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.cli.training_progress import StopRequest, TrainingProgress
 from napari_medicosam.errors import TrainingError
 from napari_medicosam.weights.own_models import own_model_files
@@ -28,33 +30,81 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Config = Annotated[Path | None, typer.Argument(help="YAML of the run; or name a --preset.")]
-Preset = Annotated[
-    str | None, typer.Option("--preset", help="A shipped config; `--list-presets` names them.")
-]
-Train = Annotated[list[Path] | None, typer.Option("--train", help="Folder of annotated images. Repeatable.")]
-Val = Annotated[
-    list[Path] | None,
-    typer.Option("--val", help="Folder for validation; default: a part of --train, by patient."),
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Folder of the run; a run that is in it goes on.")
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="SECTION.KEY=VALUE, for example optimizer.lr=1e-4. Repeatable."),
-]
-StopAfter = Annotated[
-    float | None, typer.Option("--stop-after", help="Stop, saved, after this many minutes.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Devices = Annotated[int, typer.Option("--devices", help="Processes on this machine, one a GPU.")]
-Nodes = Annotated[int, typer.Option("--nodes", help="Machines, under torchrun or SLURM.")]
-Register = Annotated[
-    str | None,
-    typer.Option("--register", help="Name for the result in the list of models."),
-]
-CheckOnly = Annotated[bool, typer.Option("--check-only", help="Only look at config and data, and report.")]
+_DATA, _RUN, _MACHINE = "Config and data", "Run", "Machine"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigOptions:
+    """What is trained, on what."""
+
+    config: Annotated[Path | None, typer.Argument(help="YAML of the run; or name a --preset.")] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="A shipped config; `--list-presets` names them.", rich_help_panel=_DATA
+        ),
+    ] = None
+    train: Annotated[
+        list[Path] | None,
+        typer.Option("--train", help="Folder of annotated images. Repeatable.", rich_help_panel=_DATA),
+    ] = None
+    val: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--val",
+            help="Folder for validation; default: a part of --train, by patient.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="SECTION.KEY=VALUE, for example optimizer.lr=1e-4. Repeatable.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where the result goes, and when to stop."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the run; a run that is in it goes on.", rich_help_panel=_RUN
+        ),
+    ] = None
+    register: Annotated[
+        str | None,
+        typer.Option("--register", help="Name for the result in the list of models.", rich_help_panel=_RUN),
+    ] = None
+    stop_after: Annotated[
+        float | None,
+        typer.Option("--stop-after", help="Stop, saved, after this many minutes.", rich_help_panel=_RUN),
+    ] = None
+    check_only: Annotated[
+        bool,
+        typer.Option("--check-only", help="Only look at config and data, and report.", rich_help_panel=_RUN),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """What it runs on."""
+
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)
+    ] = "auto"
+    devices: Annotated[
+        int,
+        typer.Option("--devices", help="Processes on this machine, one a GPU.", rich_help_panel=_MACHINE),
+    ] = 1
+    nodes: Annotated[
+        int,
+        typer.Option("--nodes", help="Machines, under torchrun or SLURM.", rich_help_panel=_MACHINE),
+    ] = 1
 
 
 def _list_presets(wanted: bool) -> None:
@@ -66,19 +116,11 @@ def _list_presets(wanted: bool) -> None:
 
 
 @app.command()
+@grouped
 def finetune(
-    config: Config = None,
-    preset: Preset = None,
-    train: Train = None,
-    val: Val = None,
-    out: Out = None,
-    changes: Changes = None,
-    stop_after: StopAfter = None,
-    device: Device = "auto",
-    devices: Devices = 1,
-    nodes: Nodes = 1,
-    register: Register = None,
-    check_only: CheckOnly = False,
+    what: ConfigOptions,
+    how: RunOptions,
+    machine: MachineOptions,
     list_presets: Annotated[
         bool,
         typer.Option(
@@ -92,10 +134,11 @@ def finetune(
     """
     _be_quiet_beside_others()
     _need_lightning()
-    settings = _settings(config, preset, train, val, changes)
+    settings = _settings(what)
     train_set, validation_set = _data(settings)
-    if check_only:
+    if how.check_only:
         return
+    out, register = how.out, how.register
     if out is None:
         raise TrainingError("no folder for the run: give --out RUN")
     if register is not None:
@@ -104,8 +147,8 @@ def finetune(
     from napari_medicosam.training.run import open_run
     from napari_medicosam.training.setup import make_fabric
 
-    fabric = make_fabric(settings, device, devices, nodes)
-    stop = StopRequest(stop_after)
+    fabric = make_fabric(settings, machine.device, machine.devices, machine.nodes)
+    stop = StopRequest(how.stop_after)
     data = _data_record(settings, train_set, validation_set)
     hooks = _hooks(settings, validation_set, stop, out)
     run = open_run(out, settings, train_set.samples, hooks, fabric, data)
@@ -171,19 +214,13 @@ def _need_lightning() -> None:
         ) from error
 
 
-def _settings(
-    config: Path | None,
-    preset: str | None,
-    train: list[Path] | None,
-    val: list[Path] | None,
-    changes: list[str] | None,
-) -> RunConfig:
+def _settings(what: ConfigOptions) -> RunConfig:
     from napari_medicosam.training.config import load_config, load_preset
 
-    if (config is None) == (preset is None):
+    if (what.config is None) == (what.preset is None):
         raise TrainingError("give either CONFIG.yaml or --preset NAME")
     wanted: dict[str, Any] = {}
-    for change in changes or ():
+    for change in what.changes or ():
         key, equals, value = change.partition("=")
         if not equals:
             raise TrainingError(f"--set wants SECTION.KEY=VALUE, got {change!r}")
@@ -191,11 +228,11 @@ def _settings(
             wanted[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise TrainingError(f"--set {change!r} is no YAML: {' '.join(str(error).split())}") from error
-    if train:
-        wanted["data.train"] = [str(path) for path in train]
-    if val:
-        wanted["data.validation"] = [str(path) for path in val]
-    return load_config(config, wanted) if config is not None else load_preset(str(preset), wanted)
+    if what.train:
+        wanted["data.train"] = [str(path) for path in what.train]
+    if what.val:
+        wanted["data.validation"] = [str(path) for path in what.val]
+    return load_config(what.config, wanted) if what.config else load_preset(str(what.preset), wanted)
 
 
 def _data(settings: RunConfig) -> tuple[SampleSet, SampleSet]:

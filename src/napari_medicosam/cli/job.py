@@ -72,6 +72,11 @@ class Job:
         return first, last
 
 
+def is_same_file(path: Path, other: Path) -> bool:
+    """Whether both are there, and one."""
+    return path.exists() and other.exists() and path.samefile(other)
+
+
 def axis_of(image: Volume, axis: str) -> int:
     """The array axis that `--axis` means for this image."""
     chosen = image.geometry.axis_of(axis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_medicosam.cli.console import download_progress, notes
+from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.weights.catalogue import find_entry, known_entries
 from napari_medicosam.weights.fetch import fetch, local_path, status, verify, weights_folder
@@ -125,24 +127,32 @@ def print_path(
     typer.echo(own_models_folder() if own else weights_folder())
 
 
-@models_app.command("add")
-def add_model(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Weights, such as best.safetensors of a finetuning run.")
-    ],
-    name: Annotated[str, typer.Option("--name", help="Lower-case letters, digits and underscores.")],
-    title: Annotated[str, typer.Option("--title", help="One line for lists.")] = "",
-    trained_on: Annotated[str, typer.Option("--trained-on", help="The data.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
+@dataclass(frozen=True, slots=True)
+class NotesOptions:
+    """What is said about weights, see `ModelNotes`."""
+
+    title: Annotated[str, typer.Option("--title", help="One line for lists.")] = ""
+    trained_on: Annotated[str, typer.Option("--trained-on", help="The data.")] = ""
+    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = ""
     window: Annotated[
         str, typer.Option("--window", help="Used when nobody says: auto, percentile, minmax or identity.")
-    ] = "auto",
+    ] = "auto"
     scaling: Annotated[
         str | None,
         typer.Option(
             "--scaling", help="imagenet or unit; unit for what was finetuned from MedSAM.", show_default=False
         ),
-    ] = None,
+    ] = None
+
+
+@models_app.command("add")
+@grouped
+def add_model(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Weights, such as best.safetensors of a finetuning run.")
+    ],
+    name: Annotated[str, typer.Option("--name", help="Lower-case letters, digits and underscores.")],
+    about: NotesOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace your model that has the name.")
     ] = False,
@@ -153,9 +163,7 @@ def add_model(
     """
     from napari_medicosam.weights.adding import ModelNotes, add_own_model
 
-    entry = add_own_model(
-        name, path, ModelNotes(title, trained_on, licence, window, scaling), overwrite=overwrite
-    )
+    entry = add_own_model(name, path, ModelNotes(**asdict(about)), overwrite=overwrite)
     notes.print(f"added {entry.name}: {entry.spec}, input scaling {entry.scaling}")
     typer.echo(local_path(entry))
 

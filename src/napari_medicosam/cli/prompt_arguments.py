@@ -165,10 +165,10 @@ def objects_from_file(path: Path, image: Volume, axis: int) -> list[ObjectPrompt
         content = json.loads(path.read_text(encoding="utf-8"))
         # the list of objects may also stand alone
         parsed = PromptsFile.model_validate({"objects": content} if isinstance(content, list) else content)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(f"cannot read prompts from {path}: {error}") from error
-    except ValidationError as error:
+    except ValidationError as error:  # a ValueError too, so it comes first
         raise InputError(f"{path}: {_first_problem(error)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"cannot read prompts from {path}: {error}") from error
     if not parsed.objects:
         raise InputError(f"{path} lists no object")
     found: list[ObjectPrompts] = []

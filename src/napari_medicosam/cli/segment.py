@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import notes, slice_progress
-from napari_medicosam.cli.job import JobOptions, axis_of, open_job
+from napari_medicosam.cli.grouping import grouped
+from napari_medicosam.cli.job import JobOptions, axis_of, is_same_file, open_job
+from napari_medicosam.cli.label_canvas import LabelCanvas
 from napari_medicosam.cli.prompt_arguments import read_objects
+from napari_medicosam.cli.refining import FoundSlices, Refinement, clean_up_of
+from napari_medicosam.cli.segment_report import FoundObject, SegmentReport
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import FileError, InputError
-from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
-from napari_medicosam.weights.registry import DEFAULT_MODEL
+from napari_medicosam.predict.zoom import ZoomRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from pathlib import Path
 
     from napari_medicosam.cli.job import Job
     from napari_medicosam.core.prompts import ObjectPrompts
-    from napari_medicosam.core.results import SegmentResult
     from napari_medicosam.predict.propagation import PropagationSettings
 
-OVERLAP_RULES = ("error", "first", "last")
 
-
+@grouped
 def segment(
     image: options.Image,
-    output: options.Labels,
-    model: options.Model = DEFAULT_MODEL,
-    axis: options.Axis = "0",
-    window: options.Window = None,
-    point: options.Points = None,
-    box: options.Boxes = None,
-    prompts: options.Prompts = None,
-    propagate: options.Propagate = False,
-    mode: options.Mode = None,
-    iou_threshold: options.IouThreshold = None,
-    box_extension: options.BoxExtension = None,
-    min_confidence: options.MinConfidence = None,
-    z_range: options.ZRange = None,
-    embeddings: options.Embeddings = None,
-    zoom: options.Zoom = DEFAULT_ZOOM.policy,
-    overlap: options.Overlap = "error",
-    overwrite: options.Overwrite = False,
-    report: options.Report = None,
-    device: options.Device = None,
+    results: options.ResultOptions,
+    prompts: options.PromptOptions,
+    how: options.SegmentOptions,
+    propagation: options.PropagationOptions,
+    clean_up: options.CleanUpOptions,
 ) -> None:
     """Segment objects in IMAGE from points and boxes.
 
@@ -64,116 +44,102 @@ def segment(
     """
     from napari_medicosam.io.volumes import check_writable, read_volume, write_labels
 
-    settings = _settings(mode, iou_threshold, box_extension, min_confidence) if propagate else None
-    rule = ZoomRule(zoom)
+    output, overwrite = results.output, results.overwrite
+    settings = _settings(propagation)
+    rule = ZoomRule(how.zoom)
     volume = read_volume(image)
-    _check_targets(image, output, report, overwrite)
+    _check_targets(image, output, results.report, overwrite)
     check_writable(output, volume, overwrite=overwrite)
-    number = axis_of(volume, axis)
-    wanted = read_objects(point or [], box or [], prompts, volume, number)
-    canvas = LabelCanvas(volume.geometry.shape_zyx, overlap, max(one.object_id for one in wanted))
+    axis = axis_of(volume, how.axis)
+    if propagation.three_planes and volume.is_2d:
+        raise InputError("--three-planes: a 2D image has one plane, wanted a volume")
+    cleaning = clean_up_of(clean_up, axis)
+    wanted = read_objects(prompts.point or [], prompts.box or [], prompts.prompts, volume, axis)
+    canvas = LabelCanvas(volume.geometry.shape_zyx, wanted, results.overlap)
 
-    job = open_job(volume, number, JobOptions(model, window, embeddings, device, rule))
-    notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {number}")
-    bounds = job.z_range(z_range)
+    job = open_job(volume, axis, JobOptions(how.model, how.window, how.embeddings, how.device, rule))
+    notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {axis}")
+    bounds = job.z_range(propagation.z_range)
+    refinement = Refinement(settings if propagation.three_planes else None, bounds, cleaning)
+    start = time.perf_counter()
     try:
-        entries = [_segment_one(job, one, settings, bounds, canvas) for one in wanted]
+        found = _segment(job, wanted, settings, refinement, canvas)
     except KeyboardInterrupt:
-        where = (
-            f"what was encoded is kept in {embeddings}, run again to go on"
-            if embeddings
-            else "nothing is kept"
-        )
+        kept = how.embeddings
+        where = f"what was encoded is kept in {kept}, run again to go on" if kept else "nothing is kept"
         notes.print(f"stopped, nothing written; {where}")
         raise
-    write_labels(output, canvas.labels, volume, overwrite=overwrite)
-    if report is not None:
-        _write_report(report, job, settings, entries)
-    for entry in entries:
-        size = f"{entry['voxels']} voxels, {entry['mm3'] / 1000:.1f} mL"
-        notes.print(f"{entry['label']}: {len(entry['slices'])} slices, {size}, {entry['seconds']:.0f} s")
-    notes.print(f"wrote {output}")
+    seconds = time.perf_counter() - start
+    names = {one.object_id: one.name for one in wanted if one.name}
+    write_labels(output, canvas.labels, volume, overwrite=overwrite, classes=names)
+    if results.report is not None:
+        SegmentReport(job, settings, refinement, results.overlap, found, seconds).write(results.report)
+    for one in found:
+        size = f"{one.voxels} voxels, {one.voxels * volume.geometry.voxel_volume_mm3 / 1000:.1f} mL"
+        notes.print(f"{one.wanted}: {len(one.slices)} slices, {size}", markup=False)
+    notes.print(f"wrote {output} after {seconds:.0f} s", markup=False)
 
 
-@dataclass(slots=True)
-class LabelCanvas:
-    """The label map as it fills up; two objects never share a voxel silently."""
-
-    shape_zyx: tuple[int, int, int]
-    overlap: str = "error"
-    max_label: int = 255
-    labels: NDArray[np.unsignedinteger] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.overlap not in OVERLAP_RULES:
-            raise InputError(f"--overlap {self.overlap}: wanted error, first or last")
-        self.labels = np.zeros(self.shape_zyx, dtype=np.min_scalar_type(self.max_label))
-
-    def write(self, result: SegmentResult, label: str) -> None:
-        """Put one slice of one object down; `InputError` when it meets another object and none may win."""
-        target = result.plane.cut(self.labels)
-        mask = result.mask
-        taken = mask & (target != 0) & (target != result.object_id)
-        if taken.any() and self.overlap == "error":
-            others = ", ".join(str(n) for n in np.unique(target[taken]))
-            raise InputError(
-                f"{label} overlaps object {others} in {np.count_nonzero(taken)} pixels of slice {result.plane.index}; "
-                "give clearer prompts, or choose who wins with --overlap first or --overlap last"
-            )
-        target[mask & ~taken if self.overlap == "first" else mask] = result.object_id
-
-
-def _segment_one(
+def _segment(
     job: Job,
-    wanted: ObjectPrompts,
+    wanted: Sequence[ObjectPrompts],
     settings: PropagationSettings | None,
-    bounds: tuple[int, int] | None,
+    refinement: Refinement,
     canvas: LabelCanvas,
-) -> dict[str, Any]:
-    """Segment one object into the canvas and say what was found."""
-    from napari_medicosam.predict.objects import segment_object
+) -> list[FoundObject]:
+    """Segment all objects into the canvas, together, and say what was found."""
+    from napari_medicosam.predict.objects import segment_objects
 
-    start = time.perf_counter()
-    first, last = bounds or (0, len(job.stack))
-    scores: dict[int, float] = {}
+    found = {one.object_id: FoundObject(one) for one in wanted}
+    slices = {one.object_id: FoundSlices() for one in wanted}
+    first, last = refinement.z_range or (0, len(job.stack))
+    total = sum(last - first if settings else len(one.prompt_sets) for one in wanted)
     with slice_progress() as progress:
-        total = len(wanted.prompt_sets) if settings is None else last - first
-        task = progress.add_task(str(wanted), total=total)
-        for result in segment_object(job.service, job.stack, wanted, settings, bounds):
-            canvas.write(result, str(wanted))
-            scores[result.plane.index] = round(result.iou_prediction, 4)
+        task = progress.add_task(
+            str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} objects", total=total
+        )
+        for result in segment_objects(job.service, job.stack, wanted, settings, refinement.z_range):
+            found[result.object_id].scores[result.plane.index] = result.iou_prediction
+            if refinement.is_wanted:
+                slices[result.object_id].add(result)
+            else:
+                canvas.write(result.object_id, result.plane, result.mask)
             progress.advance(task)
-    voxels = int(np.count_nonzero(canvas.labels == wanted.object_id))
-    return {
-        "id": wanted.object_id,
-        "name": wanted.name,
-        "label": str(wanted),
-        "prompted_slices": [prompts.plane.index for prompts in wanted.prompt_sets],
-        "slices": sorted(scores),
-        "iou_predictions": {str(index): scores[index] for index in sorted(scores)},
-        "voxels": voxels,
-        "mm3": round(voxels * job.image.geometry.voxel_volume_mm3, 3),
-        "seconds": round(time.perf_counter() - start, 3),
-    }
+    if refinement.is_wanted:
+        for object_id, one in found.items():
+            mask = slices.pop(object_id).mask(job.stack.shape_zyx)
+            mask, one.agreement = refinement(job, one.wanted, mask)
+            for plane in map(job.stack.plane, range(len(job.stack))):
+                canvas.write(object_id, plane, plane.cut(mask))
+    for one in found.values():
+        one.count(canvas.labels, job.stack.axis)
+    return list(found.values())
 
 
-def _settings(
-    mode: str | None, iou_threshold: float | None, box_extension: float | None, min_confidence: float | None
-) -> PropagationSettings:
+def _settings(given: options.PropagationOptions) -> PropagationSettings | None:
+    """None without --propagate."""
     from napari_medicosam.predict.propagation import PropagationSettings
 
-    given: dict[str, Any] = {
-        "mode": None if mode is None else PromptMode.parse(mode),
-        "iou_threshold": iou_threshold,
-        "box_extension": box_extension,
-        "min_confidence": min_confidence,
+    if given.three_planes and not given.propagate:
+        raise InputError("--three-planes follows objects through the volume: wanted --propagate, too")
+    if given.box_extension is not None and given.box_extension_mm is not None:
+        raise InputError("--box-extension and --box-extension-mm exclude each other: wanted one of them")
+    if not given.propagate:
+        return None
+    said: dict[str, Any] = {
+        "mode": None if given.mode is None else PromptMode.parse(given.mode),
+        "between": given.between,
+        "iou_threshold": given.iou_threshold,
+        "min_confidence": given.min_confidence,
+        "box_extension": given.box_extension,
+        "box_extension_mm": given.box_extension_mm,
     }
-    return PropagationSettings(**{name: value for name, value in given.items() if value is not None})
+    return PropagationSettings(**{name: value for name, value in said.items() if value is not None})
 
 
 def _check_targets(image: Path, output: Path, report: Path | None, overwrite: bool) -> None:
     """Before any work: no result may land on the scan, on another result, or on an old report."""
-    if output.exists() and output.samefile(image):
+    if is_same_file(output, image):
         raise FileError(f"{output} is the image itself: labels never replace a scan, give another --output")
     if report is None:
         return
@@ -183,35 +149,3 @@ def _check_targets(image: Path, output: Path, report: Path | None, overwrite: bo
         raise FileError(f"{report} is already there; give --overwrite to replace it")
     if not report.absolute().parent.is_dir():
         raise FileError(f"there is no folder {report.parent} for --json")
-
-
-def _write_report(
-    path: Path, job: Job, settings: PropagationSettings | None, entries: Sequence[dict[str, Any]]
-) -> None:
-    content = {
-        "version": version("napari-medicosam"),
-        "model": job.model.name,
-        "weights_sha256": job.model.weights_sha256,
-        "zoom": job.service.zoom.policy,
-        "intensity": job.mapping.as_record(),
-        "axis": job.stack.axis,
-        "plane": job.image.geometry.plane_name(job.stack.axis),
-        "shape_zyx": list(job.image.geometry.shape_zyx),
-        "spacing_zyx_mm": list(job.image.geometry.spacing_zyx),
-        "propagation": None
-        if settings is None
-        else {
-            "mode": str(settings.mode),
-            "iou_threshold": settings.iou_threshold,
-            "box_extension": settings.box_extension,
-            "min_confidence": settings.min_confidence,
-        },
-        "objects": [{key: value for key, value in entry.items() if key != "label"} for entry in entries],
-    }
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise FileError(f"cannot write the report {path}: {error}") from error
