@@ -14,6 +14,7 @@ from PIL import Image
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.io.dicom import DICOM_SUFFIXES
 from napari_medicosam.io.volumes import FORMATS, Volume, read_labels, read_volume
 
 NOISE = np.random.default_rng(0).integers(0, 30000, (20, 21, 22)).astype(np.int16)
@@ -29,6 +30,10 @@ def make(path):
     elif suffix in (".tif", ".tiff"):
         tifffile.imwrite(
             path, NOISE, photometric="minisblack", compression="zlib" if suffix == ".tiff" else None
+        )
+    elif suffix in DICOM_SUFFIXES:
+        SimpleITK.WriteImage(
+            SimpleITK.GetImageFromArray(NOISE[0]), str(path), useCompression=False, imageIO="GDCMImageIO"
         )
     else:
         Image.fromarray((NOISE[0] >> 7).astype(np.uint8)).save(path)
@@ -91,9 +96,9 @@ def test_missing_folder_and_unknown_suffix(tmp_path):
         read_volume(tmp_path / "folder.nii")
     with pytest.raises(FileError, match="is a folder"):
         read_volume(tmp_path)
-    (tmp_path / "scan.dcm").touch()
+    (tmp_path / "scan.xyz").touch()
     with pytest.raises(FileError, match=r"\.nii\.gz, \.nii, \.nrrd.*\.png"):
-        read_volume(tmp_path / "scan.dcm")
+        read_volume(tmp_path / "scan.xyz")
 
 
 def test_suffix_case_does_not_matter(tmp_path):

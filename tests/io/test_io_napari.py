@@ -94,7 +94,7 @@ def test_palette_class_map_gives_its_indices(tmp_path):
 
 
 def test_what_is_not_ours_is_left_to_others(tmp_path):
-    assert get_reader(str(tmp_path / "a.dcm")) is None
+    assert get_reader(str(tmp_path / "a.xyz")) is None
     assert get_reader(str(tmp_path)) is None
     assert get_reader([str(tmp_path / "a.nii"), str(tmp_path / "b.nii")]) is None
 

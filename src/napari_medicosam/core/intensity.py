@@ -32,6 +32,11 @@ PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLED = 4_000_000
 """Percentiles are read off at most about this many voxels, taken on a regular grid: the same every time."""
 
+_MAX_BLOCKS = (64, 512)
+_MAX_BLOCK_BYTES = 1 << 28
+"""Of an array that is not in memory so many chunks are read at most, and about so many bytes. The second number is for
+images that have the same value in all chunks of the first: most of them is empty."""
+
 Kind = Literal["identity", "window", "percentile", "minmax"]
 
 
@@ -75,14 +80,16 @@ class IntensityMapping:
         return how if self.kind == "identity" else f"{how} [{self.low:g}, {self.high:g}]"
 
 
-def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False) -> IntensityMapping:
+def resolve_intensity(wanted: str, array: Any, *, is_rgb: bool = False) -> IntensityMapping:
     """The mapping that a word stands for, on this volume.
 
     Args:
         wanted: a preset of `WINDOW_PRESETS` with or without its "ct-", "LOW,HIGH", "percentile", "minmax",
             "identity", or "auto": identity for RGB, the soft-tissue window for what looks like
             Hounsfield units, percentile for the rest.
-        array: the whole volume (z, y, x), or (z, y, x, 3) for RGB.
+        array: the whole volume (z, y, x), or (z, y, x, 3) for RGB. Of one that is not in memory (dask, zarr, anything
+            that NumPy can index and convert) no voxel is read for a window, and a few chunks for what is measured:
+            spread evenly, and the same every time.
         is_rgb: colour images are shown to the model as they are unless a window is asked for by name.
 
     Raises:
@@ -91,6 +98,7 @@ def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False)
     if wanted == "auto" and is_rgb:
         wanted = "identity"
     elif wanted == "auto":
+        array = _in_memory(array)
         wanted = "ct-soft-tissue" if _looks_like_hounsfield(array) else "percentile"
     if wanted == "identity":
         if array.dtype != np.uint8:
@@ -110,7 +118,8 @@ def resolve_intensity(wanted: str, array: NDArray[Any], *, is_rgb: bool = False)
     return IntensityMapping("window", low, high)
 
 
-def _measured(kind: str, array: NDArray[Any]) -> IntensityMapping:
+def _measured(kind: str, array: Any) -> IntensityMapping:
+    array = _in_memory(array)
     finite = _sample(array) if kind == "percentile" else array[np.isfinite(array)]
     if finite.size == 0:
         raise InputError("the image holds no finite value")
@@ -124,6 +133,53 @@ def _measured(kind: str, array: NDArray[Any]) -> IntensityMapping:
     return IntensityMapping(
         "percentile", *((inner_low, inner_high) if inner_high > inner_low else (low, high))
     )
+
+
+def _in_memory(array: Any) -> NDArray[Any]:
+    """The array itself, or (n, 1, 1) voxels of a few chunks of one that would have to be read for it."""
+    if isinstance(array, np.ndarray):
+        return array
+    voxels = np.empty(0, array.dtype)
+    for max_blocks in _MAX_BLOCKS:
+        voxels = _of_few_chunks(array, max_blocks)
+        if voxels.min() != voxels.max():
+            break
+    return voxels[:, None, None]
+
+
+def _of_few_chunks(array: Any, max_blocks: int) -> NDArray[Any]:
+    shape = array.shape
+    chunk = getattr(array, "chunksize", None) or getattr(array, "chunks", None) or (1, *shape[1:])
+    chunk = tuple(min(int(c), n) for c, n in zip(chunk, shape, strict=True))
+    counts = tuple(math.ceil(n / c) for n, c in zip(shape, chunk, strict=True))
+    chunk_bytes = math.prod(chunk) * array.dtype.itemsize
+    taken = _spread(counts, max(1, min(max_blocks, _MAX_BLOCK_BYTES // chunk_bytes)))
+    step = max(1, math.ceil((math.prod(taken) * math.prod(chunk) / _MAX_SAMPLED) ** (1 / len(shape))))
+    voxels = []
+    for number in np.ndindex(*taken):
+        starts = [
+            int((at + 0.5) * count / few) * c
+            for at, count, few, c in zip(number, counts, taken, chunk, strict=True)
+        ]
+        block = np.asarray(
+            array[tuple(slice(at, min(at + c, n)) for at, c, n in zip(starts, chunk, shape, strict=True))]
+        )
+        voxels.append(block[(slice(None, None, step),) * block.ndim].ravel())
+    return np.concatenate(voxels)
+
+
+def _spread(counts: tuple[int, ...], budget: int) -> tuple[int, ...]:
+    """How many of `counts` chunks along each axis to look at, together at most `budget`, as evenly as that goes."""
+    taken = [1] * len(counts)
+    while True:
+        by_need = sorted(range(len(counts)), key=lambda axis: -counts[axis] / taken[axis])
+        for axis in by_need:
+            others = math.prod(taken) // taken[axis]
+            if taken[axis] < counts[axis] and others * (taken[axis] + 1) <= budget:
+                taken[axis] += 1
+                break
+        else:
+            return tuple(taken)
 
 
 def _sample(array: NDArray[Any]) -> NDArray[Any]:

@@ -215,7 +215,7 @@ def _measure(
         num_slices=int(np.count_nonzero(counts[axis])),
         bounds=bounds,
         centroid_zyx=(z, y, x),
-        intensities=None if image is None else _intensities(image[bounds][part]),
+        intensities=None if image is None else _intensities(np.asarray(image[bounds])[part]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 DEFLATE_MAX_RATIO = 1032
 """Deflate (gzip, zlib) cannot shrink data more than this many times."""
+
+_TOLERANCE_MM = 1e-3
+_TOLERANCE_VOXELS = 1e-2
+"""What was written may lie off by the smaller of the two. NIfTI-1 stores an origin of a metre to 6e-5 mm, so a
+stricter limit would refuse sound files of fine grids."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_OR_ZLIB = 47  # zlib's number for either
+_PIECE = 1 << 20
 
 
 def spatial_shape(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
@@ -49,7 +59,11 @@ def check_data_size(path: Path, num_bytes: int, max_ratio: int = 1, offset: int 
         max_ratio: how much the file's compression can save at most; 1 for none.
         offset: where the voxels begin.
     """
-    available = path.stat().st_size - offset
+    check_room(path, num_bytes, path.stat().st_size - offset, max_ratio)
+
+
+def check_room(path: Path, num_bytes: int, available: int, max_ratio: int) -> None:
+    """As `check_data_size`, when the bytes that there are have been counted already."""
     if num_bytes > available * max_ratio:
         raise FileError(
             f"{path} is truncated or its header is wrong: the header says {num_bytes} bytes of voxels, "
@@ -58,12 +72,44 @@ def check_data_size(path: Path, num_bytes: int, max_ratio: int = 1, offset: int 
         )
 
 
+def check_deflated(path: Path, num_bytes: int, offset: int) -> None:
+    """Raise `FileError` unless gzip or zlib data unpack to `num_bytes`; their checksum is compared, nothing is kept.
+
+    Args:
+        path: the file.
+        num_bytes: what there should be.
+        offset: where the data begin.
+
+    Raises:
+        FileError: for another number of bytes.
+        zlib.error: for damaged data.
+    """
+    done = 0
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        packed = stream.read(_PIECE)
+        while packed and done <= num_bytes:
+            done += len(unpacker.decompress(packed, _PIECE))
+            packed = unpacker.unconsumed_tail or unpacker.unused_data or stream.read(_PIECE)
+            if unpacker.eof:
+                if packed[:2] != _GZIP_MAGIC:  # gzip may come in several parts
+                    break
+                unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    if done != num_bytes or not unpacker.eof:
+        more = "at least " if done > num_bytes else ""
+        raise FileError(
+            f"{path} is damaged or its header is wrong: the header says {num_bytes} bytes of voxels, {more}{done} "
+            f"could be unpacked"
+        )
+
+
 def num_bytes_of(shape: Sequence[int], itemsize: int) -> int:
     """Bytes in memory, counted in Python's integers: a header that lies must not overflow."""
     return math.prod(int(n) for n in shape) * itemsize
 
 
-def real_array(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+def real_array(path: Path | str, array: NDArray[Any]) -> NDArray[Any]:
     """`array` as native-endian, C-contiguous integers, float32 or float64; copied only where it must be.
 
     Raises:
@@ -108,6 +154,24 @@ def check_opaque(path: Path, alpha: NDArray[Any]) -> None:
     if (alpha != np.iinfo(alpha.dtype).max).any():
         raise FileError(
             f"{path} is partly transparent: wanted an opaque image. Flatten or remove its alpha channel"
+        )
+
+
+def check_same_grid(path: Path, written: Geometry, wanted: Geometry) -> None:
+    """Raise `FileError` unless a file that was just written has, read back, the grid that it should have.
+
+    Args:
+        path: what the file will be called.
+        written: as read back.
+        wanted: of the image.
+    """
+    tolerance_mm = min(_TOLERANCE_MM, _TOLERANCE_VOXELS * min(wanted.spacing_zyx))
+    if not written.equals(wanted, tolerance_mm):
+        raise FileError(
+            f"cannot write {path}: read back, its geometry is another one than the image's:\n"
+            f"shape {written.shape_zyx}, affine\n{written.affine_ras}\n"
+            f"wanted shape {wanted.shape_zyx}, affine\n{wanted.affine_ras}\n"
+            f"The file was not made"
         )
 
 

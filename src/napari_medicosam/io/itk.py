@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,8 @@ import SimpleITK
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError
-from napari_medicosam.io.checks import (
-    DEFLATE_MAX_RATIO,
-    check_data_size,
-    is_plain_grid,
-    num_bytes_of,
-    real_array,
-    rgb_array,
-    spatial_shape,
-)
+from napari_medicosam.io.checks import is_plain_grid, real_array, rgb_array, spatial_shape
+from napari_medicosam.io.itk_headers import check_voxels, read_header
 from napari_medicosam.io.nifti import is_sheared
 from napari_medicosam.io.records import FileHeader, ItkGrid, Volume
 
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
 sitk: Any = SimpleITK  # its functions carry no types
 
 _LPS_RAS_SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])[:, None]
-_HEADER_BYTES = 1 << 20
 _IMAGE_IO = {
     ".nrrd": "NrrdImageIO",
     ".nhdr": "NrrdImageIO",
@@ -57,8 +50,9 @@ def lps_from_ras(affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
 def read_itk(path: Path, *, palette_indices: bool = False) -> Volume:
     """Read .nrrd, .nhdr, .mha or .mhd. The unit is mm, but for an NRRD that does not place itself in a space."""
     del palette_indices  # neither format has palettes
+    header = read_header(path)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(_utf8(path))
     reader.SetImageIO(_IMAGE_IO[path.suffix.lower()])
     reader.ReadImageInformation()
     shape_ijk = spatial_shape(path, reader.GetSize())
@@ -70,7 +64,7 @@ def read_itk(path: Path, *, palette_indices: bool = False) -> Volume:
         )
     bits = re.search(r"(\d+)-bit", pixel_type)
     if bits:
-        _check_size(path, num_bytes_of((*shape_ijk, num_components), int(bits[1]) // 8))
+        check_voxels(path, header, math.prod((*shape_ijk, num_components)), int(bits[1]) // 8)
     image = reader.Execute()
     grid = _grid_of(image, min(len(shape_ijk), 3))
     array, is_rgb = _zyx(path, sitk.GetArrayFromImage(image), shape_ijk, num_components)
@@ -82,8 +76,8 @@ def read_itk(path: Path, *, palette_indices: bool = False) -> Volume:
     )
 
 
-def write_itk(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> None:
-    """Write labels, uint8/16/32 (z, y, x), compressed; with the doubles of `record.header` when it has them.
+def write_itk(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
+    """Write labels or an image, (z, y, x[, 3]), compressed; with the doubles of `record.header` when it has them.
 
     Raises:
         FileError: for a sheared grid that did not come from an ITK format.
@@ -97,21 +91,31 @@ def write_itk(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> Non
         grid = ItkGrid((0.0, 0.0), (x, y), (-1.0, 0.0, 0.0, -1.0))
     else:
         grid = _grid_of_geometry(path, record.geometry)
-    image = sitk.GetImageFromArray(labels_zyx[0] if len(grid.origin) == 2 else labels_zyx)
+    is_rgb = array.ndim == 4
+    image = sitk.GetImageFromArray(array[0] if len(grid.origin) == 2 else array, isVector=is_rgb)
     image.SetOrigin(grid.origin)
     image.SetSpacing(grid.spacing)
     image.SetDirection(grid.direction)
     writer = sitk.ImageFileWriter()
     writer.SetImageIO(_IMAGE_IO[path.suffix.lower()])
-    writer.SetFileName(str(path))
+    writer.SetFileName(_utf8(path))
     writer.UseCompressionOn()
     writer.Execute(image)
 
 
 def read_itk_pixels(path: Path) -> NDArray[Any]:
     """Pixels of a PNG or TIFF that the lighter readers cannot take (LZW, 16 bit colour): ([z,] y, x[, channels])."""
-    image = sitk.ReadImage(str(path), imageIO=_IMAGE_IO[path.suffix.lower()])
+    image = sitk.ReadImage(_utf8(path), imageIO=_IMAGE_IO[path.suffix.lower()])
     return np.asarray(sitk.GetArrayFromImage(image))
+
+
+def _utf8(path: Path) -> str:
+    """`path` as text; SimpleITK ends the process for a name that is none."""
+    try:
+        return str(path).encode("utf-8").decode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "replace").decode("utf-8")
+        raise FileError(f"the name {shown} is no UTF-8, which {path.suffix} needs: rename it") from error
 
 
 def _zyx(
@@ -149,31 +153,3 @@ def _grid_of_geometry(path: Path, geometry: Geometry) -> ItkGrid:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / spacing
     return ItkGrid(tuple(affine[:3, 3].tolist()), tuple(spacing.tolist()), tuple(direction.ravel().tolist()))
-
-
-def _check_size(path: Path, num_bytes: int) -> None:
-    """Compare what the header promises with the size of the file that holds the voxels, where that is easy."""
-    with path.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    if path.suffix.lower() in (".nrrd", ".nhdr"):
-        header, _, _ = start.replace(b"\r\n", b"\n").partition(b"\n\n")
-        encoding = _field(header, rb"encoding\s*:")
-        data_name = _field(header, rb"data\s?file\s*:")
-        max_ratio = {"raw": 1, "gzip": DEFLATE_MAX_RATIO, "gz": DEFLATE_MAX_RATIO}.get(encoding)
-    else:
-        is_compressed = _field(start, rb"CompressedData\s*=").lower() == "true"
-        is_text = _field(start, rb"BinaryData\s*=").lower() == "false"
-        max_ratio = None if is_text else DEFLATE_MAX_RATIO if is_compressed else 1
-        data_name = _field(start, rb"ElementDataFile\s*=")
-        data_name = "" if data_name.upper() == "LOCAL" else data_name
-    if max_ratio is None or re.search(r"[\s%]", data_name) or data_name.upper() == "LIST":
-        return  # many files, or an encoding whose size says nothing
-    data_path = path.parent / data_name if data_name else path
-    if not data_path.is_file():
-        raise FileError(f"{path} says that its voxels are in {data_path}: no such file")
-    check_data_size(data_path, num_bytes, max_ratio)
-
-
-def _field(header: bytes, key: bytes) -> str:
-    found = re.search(rb"^" + key + rb"[ \t]*([^\r\n]*)", header, re.IGNORECASE | re.MULTILINE)
-    return found[1].decode("utf-8", "replace").strip() if found else ""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MM_PER_UNIT = {1: 1e3, 2: 1.0, 3: 1e-3}
 """NIfTI's codes for metre, millimetre and micrometre. Without a code the numbers are taken for millimetres."""
 
+_MAX_TRAILING = 16 << 20
 _SPACE_UNITS = 0b111
 _MILLIMETRES = 2
 _SCANNER = 1
@@ -49,28 +50,30 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
         is_gzipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         stream: Any = gzip.GzipFile(fileobj=raw) if is_gzipped else raw
-        image_class = _image_class(path, stream)
-        # Not memory-mapped: whoever replaces the file must not change an open volume.
-        image = image_class.from_file_map(image_class.make_file_map({"image": stream}), mmap=False)
-        dtype = image.get_data_dtype()
-        shape_ijk = spatial_shape(path, image.shape)
+        header_class = _header_class(path, stream)
+        # The header alone: extensions are not needed, and one that lies about its size would get the memory.
+        block = stream.read(header_class.template_dtype.itemsize)
+        header = header_class(block)
+        dtype = header.get_data_dtype()
+        shape_ijk = spatial_shape(path, header.get_data_shape())
         check_data_size(
             path,
             num_bytes_of(shape_ijk, dtype.itemsize),
             DEFLATE_MAX_RATIO if is_gzipped else 1,
-            0 if is_gzipped else image.header.get_data_offset(),
+            0 if is_gzipped else header.get_data_offset(),
         )
         if dtype.kind == "c":
             raise FileError(
                 f"{path} holds complex numbers ({dtype}): wanted integers or floating point numbers"
             )
-        data = np.asanyarray(image.dataobj)
-        while is_gzipped and stream.read(1 << 20):  # only at its end does gzip compare the checksum
-            pass
+        # Not memory-mapped: whoever replaces the file must not change an open volume.
+        data = np.asanyarray(nibabel.arrayproxy.ArrayProxy(stream, header, mmap=False))
+        if is_gzipped:
+            _read_to_end(path, stream)
     array, is_rgb = _zyx(path, data.reshape(shape_ijk, order="F"))
-    header = image.header
     native = _grid_of(header)
     unit_code = native.xyzt_units & _SPACE_UNITS
+    is_in_mm = unit_code in _MM_PER_UNIT and _has_spacing(header_class(block, check=False), array.shape[:3])
     affine = _with_slice_axis(header.get_best_affine(), array.shape[0])
     affine[:3] *= _MM_PER_UNIT.get(unit_code, 1.0)
     z, y, x = array.shape[:3]
@@ -79,21 +82,26 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
         Geometry((z, y, x), affine),
         is_rgb,
         len(shape_ijk) == 2,
-        FileHeader("nifti", "mm" if unit_code in _MM_PER_UNIT else None, native),
+        FileHeader("nifti", "mm" if is_in_mm else None, native),
     )
 
 
-def write_nifti(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> None:
-    """Write labels, uint8/16/32 (z, y, x); with the placing fields of `record.header` when it has NIfTI ones.
+def write_nifti(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
+    """Write labels or an image, (z, y, x[, 3]); with the placing fields of `record.header` when it has NIfTI ones.
 
     Everything else in the header is new, so descriptions, database names and extensions are not carried over.
+
+    Raises:
+        FileError: for colours with 16 bits.
     """
+    if array.ndim == 4:
+        array = _rgb24(path, array)
     native = record.header.native
     is_double = isinstance(native, NiftiGrid) and native.version == 2
     image_class: Any = nibabel.Nifti2Image if is_double else nibabel.Nifti1Image
-    data_ijk = labels_zyx[0].T if record.is_2d else labels_zyx.T
+    data_ijk = array[0].T if record.is_2d else array.T
     header = image_class.header_class()
-    header.set_data_dtype(labels_zyx.dtype)
+    header.set_data_dtype(array.dtype)
     header.set_data_shape(data_ijk.shape)
     if isinstance(native, NiftiGrid):
         _set_grid(header, native)
@@ -102,18 +110,35 @@ def write_nifti(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> N
     image_class(data_ijk, header.get_best_affine(), header).to_filename(path)
 
 
-def _image_class(path: Path, stream: IO[bytes]) -> Any:
-    """Nifti1Image or Nifti2Image, by the size of the header that the file begins with."""
+def _header_class(path: Path, stream: IO[bytes]) -> Any:
+    """Nifti1Header or Nifti2Header, by the size of the header that the file begins with."""
     start = stream.read(4)
     stream.seek(0)
     sizes = {struct.unpack(f"{order}i", start)[0] for order in "<>"} if len(start) == 4 else set()
     if 348 in sizes:
-        return nibabel.Nifti1Image
+        return nibabel.Nifti1Header
     if 540 in sizes:
-        return nibabel.Nifti2Image
+        return nibabel.Nifti2Header
     raise FileError(
         f"{path} is not a NIfTI file: it begins with {start!r}, wanted a header of 348 or 540 bytes"
     )
+
+
+def _read_to_end(path: Path, stream: IO[bytes]) -> None:
+    """Only at its end does gzip compare the checksum."""
+    for _ in range(_MAX_TRAILING >> 20):
+        if not stream.read(1 << 20):
+            return
+    raise FileError(
+        f"{path} goes on for more than {_MAX_TRAILING >> 20} MB behind the voxels that its header promises: wanted one "
+        f"image, whose header says how large it is"
+    )
+
+
+def _has_spacing(stored: Any, shape_zyx: tuple[int, ...]) -> bool:
+    """False for a grid of zero spacing, of which nibabel makes one of 1; an sform does without that field."""
+    used = stored["pixdim"][1:4][np.array(shape_zyx[::-1]) > 1]
+    return int(stored["sform_code"]) > 0 or bool(used.all())
 
 
 def _zyx(path: Path, data_ijk: NDArray[Any]) -> tuple[NDArray[Any], bool]:
@@ -125,6 +150,15 @@ def _zyx(path: Path, data_ijk: NDArray[Any]) -> tuple[NDArray[Any], bool]:
         return real_array(path, data_kji), False
     channels = data_kji.view(np.uint8).reshape(*data_kji.shape, len(names))
     return rgb_array(path, channels), True
+
+
+def _rgb24(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """NIfTI's colours (z, y, x), a record a voxel, of (z, y, x, 3)."""
+    if array.dtype != np.uint8:
+        raise FileError(
+            f"cannot write {path}: NIfTI holds colours of 8 bits, got {array.dtype}. Use .nrrd or .mha"
+        )
+    return np.ascontiguousarray(array).view([(name, np.uint8) for name in "RGB"])[..., 0]
 
 
 def _with_slice_axis(affine: NDArray[np.float64], num_slices: int) -> NDArray[np.float64]:

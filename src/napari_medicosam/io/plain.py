@@ -9,7 +9,13 @@ from PIL import Image
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError
-from napari_medicosam.io.checks import check_opaque, real_array, rgb_array
+from napari_medicosam.io.checks import (
+    DEFLATE_MAX_RATIO,
+    check_data_size,
+    check_opaque,
+    real_array,
+    rgb_array,
+)
 from napari_medicosam.io.itk import read_itk_pixels
 from napari_medicosam.io.records import FileHeader, Volume
 
@@ -21,6 +27,10 @@ if TYPE_CHECKING:
     from napari_medicosam.io.records import VolumeRecord
 
 _FORMATS = ("PNG", "JPEG", "MPO")
+_JPEG_MAX_RATIO = 1 << 9
+"""Blocks of 64 pixels take at least a bit each: with the bit a pixel that is counted here, 64 times; and some."""
+
+_BAND_PIXELS = 1 << 20
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I")
 
 
@@ -31,6 +41,10 @@ def read_picture(path: Path, *, palette_indices: bool = False) -> Volume:
     indices: that is how class maps are commonly stored. Alpha: see `checks.rgb_array`.
     """
     with Image.open(path, formats=_FORMATS) as picture:
+        if picture.format == "PNG":
+            _check_chunks(path)
+        ratio = DEFLATE_MAX_RATIO if picture.format == "PNG" else _JPEG_MAX_RATIO
+        check_data_size(path, picture.width * picture.height // 8, ratio)  # a bit a pixel is the least
         num_frames = getattr(picture, "n_frames", 1)
         if picture.format == "PNG" and num_frames > 1:
             raise FileError(f"{path} is an animation of {num_frames} frames: wanted one 2D image")
@@ -66,19 +80,51 @@ def write_picture(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) ->
 def _pixels(path: Path, picture: Image.Image, palette_indices: bool) -> NDArray[Any]:
     """(y, x) or (y, x, channels), unsigned integers."""
     if picture.mode == "P":
-        return np.asarray(picture) if palette_indices else _palette_colours(path, picture)
+        return _array_of(picture) if palette_indices else _palette_colours(path, picture)
     if picture.format == "PNG" and picture.mode not in _GREY_MODES and _png_bit_depth(path) == 16:
         return _opaque_grey(path, read_itk_pixels(path))  # Pillow would cut it down to 8 bits
     if picture.mode in _GREY_MODES:
         if "transparency" in picture.info and picture.mode in ("1", "L"):
             check_opaque(path, np.asarray(picture.convert("LA"))[..., 1])
-        pixels = np.asarray(picture)
+        pixels = _array_of(picture)
         return pixels.astype(np.uint16) if picture.mode.startswith("I") else pixels
     if picture.mode == "LA":
-        return _opaque_grey(path, np.asarray(picture))
+        return _opaque_grey(path, _array_of(picture))
     if picture.mode in ("RGB", "RGBA"):
-        return np.asarray(picture.convert("RGBA") if "transparency" in picture.info else picture)
+        return _array_of(picture.convert("RGBA") if "transparency" in picture.info else picture)
     raise FileError(f"{path} has colour mode {picture.mode}: wanted grey, RGB or a palette")
+
+
+def _array_of(picture: Image.Image) -> NDArray[Any]:
+    """The pixels, band by band: Pillow's own way holds three of them at a time."""
+    picture.load()
+    width, height = picture.size
+    rows = max(_BAND_PIXELS // width, 1)
+    bands = (
+        np.asarray(picture.crop((0, top, width, min(top + rows, height)))) for top in range(0, height, rows)
+    )
+    first = next(bands)
+    pixels = np.empty((height, *first.shape[1:]), first.dtype)
+    pixels[:rows] = first
+    for number, band in enumerate(bands, start=1):
+        pixels[number * rows : (number + 1) * rows] = band
+    return pixels
+
+
+def _check_chunks(path: Path) -> None:
+    """Raise `FileError` for a PNG whose chunks go on behind its end; Pillow asks for the memory of each first."""
+    num_bytes = path.stat().st_size
+    with path.open("rb") as stream:
+        place, name = 8, b""
+        while name != b"IEND":
+            stream.seek(place)
+            head = stream.read(8)
+            name = head[4:]
+            place += 12 + int.from_bytes(head[:4], "big")
+            if len(head) < 8 or place > num_bytes:
+                raise FileError(
+                    f"{path} is truncated: wanted a chunk up to byte {place}, the file has {num_bytes}"
+                )
 
 
 def _palette_colours(path: Path, picture: Image.Image) -> NDArray[Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
+    from pathlib import Path
 
     from napari_medicosam.core.geometry import Geometry
 
@@ -61,18 +60,39 @@ class ItkGrid:
 
 
 @dataclass(frozen=True, slots=True)
+class DicomSource:
+    """The files that the slices of a DICOM volume came from; in memory only, never in a cache or a log.
+
+    Attributes:
+        paths: in the order of array axis z: one file a slice, or the one file whose frames are the slices.
+        frames: of that one file the frame of each slice, counted from 0; empty when each slice has its own file.
+        is_placed: the files say where in the patient the slices lie.
+        is_inverted: low values are meant to be shown bright (MONOCHROME1); the voxels are as stored all the same.
+    """
+
+    paths: tuple[Path, ...] = field(repr=False)
+    frames: tuple[int, ...] = ()
+    is_placed: bool = True
+    is_inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FileHeader:
     """What labels need of the image's file besides the geometry. It never holds names, dates or descriptions.
 
     Attributes:
-        format: "nifti", "itk", "tiff", "picture", or "" for a volume that came from no file.
+        format: "nifti", "itk", "tiff", "picture", "dicom", "ome-zarr", or "" for a volume that came from no file.
         unit: "mm" when the file says that its numbers are lengths, else None.
-        native: the file's own words for its grid, where the format has them.
+        native: the file's own words for its grid, where the format has them; of DICOM the files themselves.
+        modality: "CT", "MR", ... as DICOM says it; None where the file does not.
+        window: (centre, width) of the intensities that the file wants to be shown; None where it has none.
     """
 
-    format: Literal["", "nifti", "itk", "tiff", "picture"] = ""
+    format: Literal["", "nifti", "itk", "tiff", "picture", "dicom", "ome-zarr"] = ""
     unit: Literal["mm"] | None = None
-    native: NiftiGrid | ItkGrid | None = None
+    native: NiftiGrid | ItkGrid | DicomSource | None = None
+    modality: str | None = None
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +110,8 @@ class VolumeRecord:
         native = self.header.native
         if isinstance(native, NiftiGrid):
             return native.qform_code > 0 or native.sform_code > 0
+        if isinstance(native, DicomSource):
+            return native.is_placed
         return isinstance(native, ItkGrid) and not self.is_2d
 
 
@@ -98,7 +120,8 @@ class Volume:
     """An image or label map in the file's own index order (k, j, i), never reoriented.
 
     Attributes:
-        array: (z, y, x), or (z, y, x, 3) for RGB; a 2D image has z = 1. Native-endian real numbers.
+        array: (z, y, x), or (z, y, x, 3) for RGB; a 2D image has z = 1. Native-endian real numbers. A NumPy array, but
+            of OME-Zarr a `LazyArray`, which is read where it is indexed; `np.asarray` reads all of it.
         geometry: shape, spacing and RAS affine of the grid.
         is_rgb: the last axis holds red, green, blue.
         is_2d: the file was 2D, and so are labels written like it where the format allows it.
@@ -108,7 +131,7 @@ class Volume:
         InputError: for an array that does not fit the geometry, or that is not of real numbers.
     """
 
-    array: NDArray[Any]
+    array: Any
     geometry: Geometry
     is_rgb: bool = False
     is_2d: bool = False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError, MedicoSamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def check_target(path: Path, overwrite: bool) -> None:
@@ -57,6 +58,62 @@ def replace_file(
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(
+    path: Path, suffix: str, write: Callable[[Path], None], verify: Callable[[Path], None], *, overwrite: bool
+) -> None:
+    """As `replace_file` for a folder, which the caller has looked at: it is replaced whatever lies in it.
+
+    No system swaps two folders at once, so the old one stands beside under a temporary name for the moment of the move;
+    it comes back when that fails.
+
+    Raises:
+        FileError: as `replace_file`.
+    """
+    path = path.resolve()
+    check_folder_target(path, overwrite)
+    temporary, old = temporary_beside(path, suffix), temporary_beside(path, suffix)
+    try:
+        temporary.mkdir()
+        write(temporary)
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                _flush(Path(folder, name))
+            _flush_folder(Path(folder))
+        verify(temporary)
+        check_folder_target(path, overwrite)
+        _swap_folders(temporary, path, old)
+        _flush_folder(path.parent)
+    except MedicoSamError as error:
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
+    except Exception as error:
+        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder_target(path: Path, overwrite: bool) -> None:
+    """Raise `FileError` when no folder may be written to `path`."""
+    if path.is_file():
+        raise FileError(f"cannot write {path}: it is a file, wanted the name of a folder")
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.exists() and not overwrite:
+        raise FileError(f"{path} exists already: choose another name or say --overwrite (overwrite=True)")
+
+
+def _swap_folders(temporary: Path, path: Path, old: Path) -> None:
+    try:
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
 
 
 def temporary_beside(path: Path, suffix: str) -> Path:

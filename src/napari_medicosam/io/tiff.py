@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,13 @@ _MM_PER_RESOLUTION_UNIT = {2: 25.4, 3: 10.0}
 _SCREEN_DPI = (72.0, 96.0)
 """What programs write without knowing: nobody measured these."""
 
-_DEFLATE = (8, 32946)
-_UNCOMPRESSED = 1
+_MAX_RATIOS = {1: 1, 5: 1 << 12, 8: DEFLATE_MAX_RATIO, 32946: DEFLATE_MAX_RATIO, 32773: 128}
+"""How many times a compression can shrink data: none, LZW (codes of 12 bits), deflate, PackBits."""
+
+_ANY_MAX_RATIO = 1 << 17
 _PALETTE = 3
 _IMAGEJ_LIMIT = 1 << 31
+_IMAGEJ_DTYPES = (np.uint8, np.uint16, np.float32)
 
 
 def read_tiff(path: Path, *, palette_indices: bool = False) -> Volume:
@@ -68,8 +72,8 @@ def read_tiff(path: Path, *, palette_indices: bool = False) -> Volume:
     return Volume(array, geometry, is_rgb, z == 1, FileHeader("tiff", "mm" if spacing else None))
 
 
-def write_tiff(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> None:
-    """Write labels, uint8/16/32 (z, y, x), with spacing in mm; ImageJ's dialect where it knows the dtype.
+def write_tiff(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
+    """Write labels or an image, (z, y, x[, 3]), with spacing in mm; ImageJ's dialect where it knows the dtype.
 
     Raises:
         FileError: for a grid with rotation, flip, shear or offset, which TIFF cannot hold.
@@ -79,13 +83,14 @@ def write_tiff(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> No
             f"cannot write {path}: TIFF holds a spacing but no position or orientation, and this image has one. "
             f"Use .nii.gz"
         )
-    pixels = labels_zyx[0] if record.is_2d else labels_zyx
+    pixels = array[0] if record.is_2d else array
+    is_rgb = array.ndim == 4
     z, y, x = record.geometry.spacing_zyx
     # tifffile takes a width of 1 in ImageJ's dialect for samples of a pixel.
     is_imagej = (
-        labels_zyx.dtype.itemsize <= 2 and labels_zyx.nbytes < _IMAGEJ_LIMIT and labels_zyx.shape[2] > 1
+        array.dtype in _IMAGEJ_DTYPES and not is_rgb and array.nbytes < _IMAGEJ_LIMIT and array.shape[2] > 1
     )
-    metadata: dict[str, Any] = {"axes": "YX" if record.is_2d else "ZYX"}
+    metadata: dict[str, Any] = {"axes": ("YX" if record.is_2d else "ZYX") + ("S" if is_rgb else "")}
     resolution: dict[str, Any] = {}
     if record.header.unit == "mm" or (z, y, x) != (1.0, 1.0, 1.0):
         metadata |= {"spacing": z, "unit": "mm"}
@@ -98,7 +103,7 @@ def write_tiff(path: Path, labels_zyx: NDArray[Any], record: VolumeRecord) -> No
         path,
         pixels,
         imagej=is_imagej,
-        photometric="minisblack",
+        photometric="rgb" if is_rgb else "minisblack",
         compression="zlib",
         metadata=metadata,
         **resolution,
@@ -124,9 +129,10 @@ def _check_complete(path: Path, tiff: tifffile.TiffFile) -> None:
 def _pixels(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     """The stored array, shape `series.shape`."""
     page = series.keyframe
-    if page.compression == _UNCOMPRESSED or page.compression in _DEFLATE:
-        ratio = 1 if page.compression == _UNCOMPRESSED else DEFLATE_MAX_RATIO
-        check_data_size(path, num_bytes_of(series.shape, page.bitspersample) // 8, ratio)
+    ratio = _MAX_RATIOS.get(page.compression, _ANY_MAX_RATIO)
+    offset = 0 if series.dataoffset is None else series.dataoffset  # of pages that lie one behind the other
+    check_data_size(path, num_bytes_of(series.shape, page.bitspersample) // 8, ratio, offset)
+    _check_segments(path, series)
     try:
         return np.asarray(series.asarray())
     except ValueError as error:
@@ -137,6 +143,20 @@ def _pixels(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     if pixels.size != np.prod(series.shape):
         raise FileError(f"{path} should have shape {series.shape}, but {pixels.shape} could be read")
     return pixels.reshape(series.shape)
+
+
+def _check_segments(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """Strips or tiles that are missing, or end outside of the file: tifffile makes zeros of what is not there."""
+    for page in series.pages:
+        if page is None:
+            raise FileError(f"{path} is incomplete: a page that its description promises is not there")
+        pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        num_wanted = math.prod(page.chunked)
+        if len(pieces) < num_wanted or not all(start and count for start, count in pieces):
+            raise FileError(f"{path} is incomplete: a page has {len(pieces)} pieces, wanted {num_wanted}")
+        end, num_bytes = max(start + count for start, count in pieces), page.parent.filehandle.size
+        if end > num_bytes:
+            raise FileError(f"{path} is truncated: it has pixels up to byte {end} of {num_bytes}")
 
 
 def _zyx(

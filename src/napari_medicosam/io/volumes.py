@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
+from napari_medicosam.io.checks import check_same_grid
+from napari_medicosam.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from napari_medicosam.io.itk import read_itk, write_itk
 from napari_medicosam.io.nifti import read_nifti, write_nifti
+from napari_medicosam.io.ome_zarr import read_ome_zarr
+from napari_medicosam.io.ome_zarr_labels import is_labels_target, write_ome_zarr_labels
+from napari_medicosam.io.ome_zarr_paths import ENDING, is_ome_zarr
 from napari_medicosam.io.plain import read_picture, write_picture
 from napari_medicosam.io.records import FileHeader, Volume, VolumeRecord
 from napari_medicosam.io.replacing import replace_file
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_medicosam.io.dicom_segments import LabelNames
+
 __all__ = [
     "FileHeader",
     "Volume",
@@ -34,11 +43,6 @@ __all__ = [
     "suffix_of",
     "write_labels",
 ]
-
-_TOLERANCE_MM = 1e-3
-_TOLERANCE_VOXELS = 1e-2
-"""Written labels may lie off by the smaller of the two. NIfTI-1 stores an origin of a metre to 6e-5 mm, so a
-stricter limit would refuse sound files of fine grids."""
 
 
 class _Reader(Protocol):
@@ -55,11 +59,20 @@ class _Format:
     refusal: str = ""
 
 
+def _write_dicom_seg(
+    path: Path, labels: NDArray[Any], record: VolumeRecord, classes: LabelNames | None = None
+) -> None:
+    from napari_medicosam.io.dicom_seg import write_dicom_seg  # highdicom takes half a second to import
+
+    write_dicom_seg(path, labels, record, classes)
+
+
 _NIFTI = _Format("NIfTI", read_nifti, write_nifti)
 _NRRD = _Format("NRRD", read_itk, write_itk)
 _META = _Format("MetaImage", read_itk, write_itk)
 _TIFF = _Format("TIFF", read_tiff, write_tiff)
 _DETACHED = "its header and voxels would be two files, which cannot be replaced at once: use {}"
+_DICOM = _Format("DICOM", read_dicom, _write_dicom_seg)
 _JPEG = _Format("JPEG", read_picture, None, "JPEG is lossy and would change labels: use .png")
 
 FORMATS: dict[str, _Format] = {
@@ -74,6 +87,7 @@ FORMATS: dict[str, _Format] = {
     ".png": _Format("PNG", read_picture, write_picture),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    **dict.fromkeys(DICOM_SUFFIXES, _DICOM),
 }
 """File name endings that we know, in lower case."""
 
@@ -85,10 +99,12 @@ def suffix_of(path: str | PathLike[str]) -> str | None:
 
 
 def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> Volume:
-    """Read an image: NIfTI, NRRD, MetaImage, TIFF, PNG or JPEG, told by the file name's ending.
+    """Read an image: NIfTI, NRRD, MetaImage, TIFF, PNG or JPEG, told by the file name's ending; DICOM; or OME-Zarr.
 
     Args:
-        path: the file.
+        path: the file; of DICOM also a folder with a series, or "FOLDER#2" for the second of several volumes in it
+            (`read_dicom`); of OME-Zarr the folder or the http(s) address, of which nothing is read before it is indexed
+            (`read_ome_zarr` says how to name a channel).
         palette_indices: of a palette image (PNG, TIFF) take the indices, which are the labels of a class map,
             and not the colours.
 
@@ -96,9 +112,13 @@ def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> 
         FileError: for a file that is missing, unknown, damaged, empty, not 2D or 3D, not of real numbers, or whose
             affine is not finite and invertible.
     """
+    if is_ome_zarr(path):
+        return read_ome_zarr(path)
     path = Path(path)
+    if (path.is_dir() or suffix_of(path) is None) and is_dicom(path):
+        return read_dicom(path, palette_indices=palette_indices)
     if path.is_dir():
-        raise FileError(f"{path} is a folder: wanted an image file")
+        raise FileError(f"{path} is a folder without DICOM files: wanted an image file")
     _, file_format = _format_of(path)
     if not path.is_file():
         raise FileError(f"{path} does not exist: wanted an image file")
@@ -111,11 +131,20 @@ def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> 
     except (
         Exception
     ) as error:  # the libraries raise anything from struct.error to RuntimeError on damaged files
-        # ITK puts places of its own source code in front of what it has to say.
-        reason = re.sub(r"^.*ERROR: ", "", str(error).strip(), flags=re.DOTALL) or type(error).__name__
+        reason = _reason(error)
         raise FileError(
             f"cannot read {path} as {file_format.name}, the file may be damaged: {reason}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a library has to say, in one line; ITK puts places of its own source code in front of it."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    said = re.sub(
+        r"^.*(ERROR: |\[nrrd\] \w+: |xx:\d+:\s|\(0x\w+\): )", "", str(error).strip(), flags=re.DOTALL
+    )
+    return " ".join(said.split()) or type(error).__name__
 
 
 def read_labels(path: str | PathLike[str]) -> Volume:
@@ -128,6 +157,7 @@ def read_labels(path: str | PathLike[str]) -> Volume:
     """
     path = Path(path)
     volume = read_volume(path, palette_indices=True)
+    volume = replace(volume, array=np.asarray(volume.array))
     if volume.is_rgb:
         raise FileError(f"{path} is an RGB image: wanted a label map with one integer a voxel")
     if volume.array.dtype.kind != "f":
@@ -157,11 +187,24 @@ def check_writable(
         raise _DryRunError
 
     with suppress(_DryRunError):
-        _write(Path(path), np.zeros(record.geometry.shape_zyx, np.uint8), record, refuse_to_stay, overwrite)
+        if is_labels_target(Path(path)):
+            write_ome_zarr_labels(Path(path), None, record, refuse_to_stay, overwrite=overwrite)
+        _write(
+            Path(path),
+            empty_label_map(record.geometry.shape_zyx, np.uint8),
+            record,
+            refuse_to_stay,
+            overwrite,
+        )
 
 
 def write_labels(
-    path: str | PathLike[str], labels_zyx: ArrayLike, like: Volume | VolumeRecord, *, overwrite: bool = False
+    path: str | PathLike[str],
+    labels_zyx: ArrayLike,
+    like: Volume | VolumeRecord,
+    *,
+    overwrite: bool = False,
+    classes: LabelNames | None = None,
 ) -> None:
     """Write a label map on the grid of `like`, in the format that the ending of `path` names.
 
@@ -169,10 +212,13 @@ def write_labels(
     units, bit for bit); to another one its geometry, converted. Written beside, read back and compared, then moved.
 
     Args:
-        path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff or (2D) .png.
+        path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff or (2D) .png; NAME.zarr, or IMAGE.zarr/labels/NAME in an image
+            that is there (see `write_ome_zarr_labels`); .dcm for a DICOM segmentation of an image that came from DICOM
+            (see `write_dicom_seg`).
         labels_zyx: whole numbers >= 0 (z, y, x), or bool; stored as the smallest of uint8, uint16, uint32.
         like: the image that was segmented, or its record.
         overwrite: whether an old file may be replaced.
+        classes: what labels are called, for .dcm; other formats hold numbers only.
 
     Raises:
         InputError: for labels of another shape than the image, that are negative, too large or no integers.
@@ -181,7 +227,9 @@ def write_labels(
     path = Path(path)
     record = like.record if isinstance(like, Volume) else like
     labels = _smallest_labels(labels_zyx, record.geometry.shape_zyx)
-    _write(path, labels, record, lambda temporary: _verify(temporary, path, labels, record), overwrite)
+    _write(
+        path, labels, record, lambda temporary: _verify(temporary, path, labels, record), overwrite, classes
+    )
 
 
 class _DryRunError(MedicoSamError):
@@ -189,12 +237,22 @@ class _DryRunError(MedicoSamError):
 
 
 def _write(
-    path: Path, labels: NDArray[Any], record: VolumeRecord, verify: Callable[[Path], None], overwrite: bool
+    path: Path,
+    labels: NDArray[Any],
+    record: VolumeRecord,
+    verify: Callable[[Path], None],
+    overwrite: bool,
+    classes: LabelNames | None = None,
 ) -> None:
+    if is_labels_target(path):
+        write_ome_zarr_labels(path, labels, record, verify, overwrite=overwrite)
+        return
     suffix, file_format = _format_of(path)
     write = file_format.write
     if write is None:
         raise FileError(f"cannot write labels to {path}: {file_format.refusal}")
+    if file_format is _DICOM:
+        write = partial(_write_dicom_seg, classes=classes)
     replace_file(
         path, suffix, lambda temporary: write(temporary, labels, record), verify, overwrite=overwrite
     )
@@ -203,7 +261,9 @@ def _write(
 def _format_of(path: Path) -> tuple[str, _Format]:
     suffix = suffix_of(path)
     if suffix is None:
-        raise FileError(f"cannot tell the format of {path}: wanted a name ending in {', '.join(FORMATS)}")
+        raise FileError(
+            f"cannot tell the format of {path}: wanted a name ending in {', '.join((*FORMATS, ENDING))}"
+        )
     return suffix, FORMATS[suffix]
 
 
@@ -222,18 +282,22 @@ def _smallest_labels(labels_zyx: ArrayLike, shape_zyx: tuple[int, int, int]) -> 
     return np.ascontiguousarray(labels, dtype=np.min_scalar_type(high))
 
 
+def _read_back(path: Path, record: VolumeRecord) -> Volume:
+    if is_ome_zarr(path):
+        return read_volume(path)
+    if suffix_of(path) not in DICOM_SUFFIXES:
+        return read_labels(path)
+    from napari_medicosam.io.dicom_seg_reading import read_dicom_seg
+
+    return read_dicom_seg(path, record)  # it leaves out slices without labels
+
+
 def _verify(temporary: Path, path: Path, labels: NDArray[Any], record: VolumeRecord) -> None:
     """Raise `FileError` unless the file that was just written gives the same labels on the same grid."""
-    written = read_labels(temporary)
-    tolerance_mm = min(_TOLERANCE_MM, _TOLERANCE_VOXELS * min(record.geometry.spacing_zyx))
-    if not written.geometry.equals(record.geometry, tolerance_mm):
-        raise FileError(
-            f"cannot write {path}: read back, its geometry is another one than the image's:\n"
-            f"shape {written.geometry.shape_zyx}, affine\n{written.geometry.affine_ras}\n"
-            f"wanted shape {record.geometry.shape_zyx}, affine\n{record.geometry.affine_ras}\n"
-            f"The file was not made"
-        )
-    if not np.array_equal(written.array, labels):
+    written = _read_back(temporary, record)
+    check_same_grid(path, written.geometry, record.geometry)
+    # A slice at a time: to compare large label maps should not take as much memory again.
+    if not all(np.array_equal(got, wanted) for got, wanted in zip(written.array, labels, strict=True)):
         raise FileError(
             f"cannot write {path}: read back, its labels are not what was written. The file was not made"
         )

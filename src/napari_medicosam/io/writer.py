@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+def write_labels_layer(
+    path: str, data: Any, meta: Mapping[str, Any], names: Mapping[int, str] | None = None
+) -> list[str]:
     """npe2 writer of one labels layer; an old file is replaced, napari's dialog has asked.
 
     Args:
-        path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff or (2D) .png.
+        path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff, (2D) .png, .zarr, or .dcm of an image from DICOM (see
+            `write_labels`).
         data: labels (z, y, x) or (y, x), any array that NumPy can read; of a multiscale layer the finest level.
         meta: the layer's attributes. `meta["metadata"]["medicosam"]["record"]` gives the geometry and file header;
             without it the spacing is `meta["scale"]` in `meta["units"]` (millimetres when those are pixels).
+        names: what labels are called, for .dcm; other formats hold numbers only.
 
     Returns:
         The path that was written.
@@ -36,7 +40,7 @@ def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[st
     if labels.ndim not in (2, 3):
         raise InputError(f"only 2D and 3D labels can be saved, got shape {labels.shape}")
     record = record_of(meta.get("metadata")) or _record_of_layer(labels, meta)
-    write_labels(path, labels if labels.ndim == 3 else labels[None], record, overwrite=True)
+    write_labels(path, labels if labels.ndim == 3 else labels[None], record, overwrite=True, classes=names)
     return [path]
 
 

@@ -19,7 +19,8 @@ import platformdirs
 import pooch
 import requests
 
-from napari_medicosam.errors import InputError, WeightsError
+from napari_medicosam.core.offline import OFFLINE_VARIABLE, is_offline
+from napari_medicosam.errors import WeightsError
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.download import (
     FULL_DISK,
@@ -58,7 +59,6 @@ __all__ = [
 ]
 
 CACHE_VARIABLE = "NAPARI_MEDICOSAM_CACHE"
-OFFLINE_VARIABLE = "NAPARI_MEDICOSAM_OFFLINE"
 
 Status = Literal["bundled", "cached", "package", "remote", "ask", "seeded", "own"]
 Verdict = Literal["ok", "bad", "no hash", "absent"]
@@ -77,16 +77,6 @@ def cache_folder() -> Path:
 def weights_folder(cache_dir: Path | None = None) -> Path:
     """Where downloaded weights lie in `cache_dir` (default: `cache_folder()`); it need not exist."""
     return (cache_folder() if cache_dir is None else cache_dir) / "weights"
-
-
-def is_offline() -> bool:
-    """Whether `NAPARI_MEDICOSAM_OFFLINE` forbids downloads; `InputError` if it is neither yes nor no."""
-    value = os.environ.get(OFFLINE_VARIABLE, "").strip().lower()
-    if value in ("", "0", "false", "no", "off"):
-        return False
-    if value in ("1", "true", "yes", "on"):
-        return True
-    raise InputError(f"{OFFLINE_VARIABLE} is {value!r}: wanted 1 or 0")
 
 
 def local_path(entry: Entry, *, cache_dir: Path | None = None) -> Path | None:
