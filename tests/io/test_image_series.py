@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_medicosam.core.label_classes import LabelClass, LabelClasses
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io import series_state
 from napari_medicosam.io.image_series import STATE_NAME, ImageSeries, SeriesItem
 from napari_medicosam.io.series_files import label_name, natural_key
+from napari_medicosam.io.series_state import SavedObject, SavedObjects
 from napari_medicosam.io.volumes import FORMATS, read_volume, write_labels
 
 SIZE = (5, 7)
@@ -275,6 +277,10 @@ def test_the_state_file_holds_names_and_nothing_of_where_and_who(folder, tmp_pat
         (b'{"version": 2, "items": {}}', "version: Input should be 1"),
         (b'{"version": 1, "items": {"a": {"finished": true}}}', "items.a.image: Field required"),
         (b'{"version": 1, "items": {"a": {"finished": true, "image": "", "x": 1}}}', "items.a.x"),
+        (
+            b'{"version": 1, "items": {}, "classes": {"classes": [{"class_id": 0, "name": "a"}]}}',
+            "a class id",
+        ),
     ],
 )
 def test_a_damaged_state_file_is_said_and_left_alone(folder, content, reason):
@@ -286,6 +292,29 @@ def test_a_damaged_state_file_is_said_and_left_alone(folder, content, reason):
     with pytest.raises(FileError, match=message):  # nor does a series that is open write over it
         series.mark_started(series.items[0])
     assert (folder / STATE_NAME).read_bytes() == content
+
+
+def test_what_a_label_file_cannot_say_is_remembered(folder):
+    series, objects = (
+        ImageSeries(folder),
+        SavedObjects(
+            objects=(SavedObject(object_id=3, name="läsion/1", class_id=2, is_locked=True),),
+            locked_classes=(7,),
+        ),
+    )
+    first, second, _ = series.items
+    classes = LabelClasses(tuple(LabelClass(number, f"class {number}") for number in (1, 2, 7)))
+    series.mark_started(first, objects, classes)
+    assert series.classes == classes
+    other, fewer = ImageSeries(folder), LabelClasses((LabelClass(5, "new"),))
+    assert other.objects_of(first) == objects
+    assert other.objects_of(second) == SavedObjects()
+    finish(other, first)
+    other.mark_started(second, SavedObjects(), fewer)
+    finish(series, second)
+    again = ImageSeries(folder)
+    assert again.objects_of(first) == objects, "marks leave it alone"
+    assert again.classes.ids == (5, 2, 7), "of the old classes those that objects have"
 
 
 def test_a_failed_write_keeps_the_old_state(folder, monkeypatch):

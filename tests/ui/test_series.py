@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -21,11 +22,14 @@ from series_helpers import (
     volumes,
 )
 
+from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.io.image_series import ImageSeries
 from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.io.volumes import read_volume, write_labels
 from napari_medicosam.ui import series_work
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.series_ahead import THREAD_NAME
 
 
 @pytest.fixture
@@ -100,8 +104,67 @@ def test_comes_back_to_what_was_saved(make_series, tmp_path):
     assert labels[4, 4, 24] == 2
     assert session.object_id == 3, "the first prompt changes nothing of what was there"
     draw(session, (0, 0, 2, 2), slice_index=0)
+    for _ in range(3):
+        session.undo()
+    assert set(np.unique(session.label_map())) == {0, 1, 2}, "undo ends where the image was opened"
+    session.redo()
     series.next()
     assert set(np.unique(labels_in(series.items[0].label_path))) == {0, 1, 2, 3}
+
+
+def table_of(session):
+    """What a reader of the list of objects sees."""
+    return [
+        (
+            one.object_id,
+            one.name,
+            one.class_id,
+            one.is_locked,
+            one.num_voxels,
+            session.colour_of(one.object_id),
+        )
+        for one in session.objects
+    ]
+
+
+def test_objects_come_back_with_names_classes_locks_and_colours(make_series, tmp_path):
+    viewer, session, series = make_series()
+    folder, classes = pictures(tmp_path / "images"), LabelClasses.from_names(["liver", "tumour"])
+    series.open_folder(folder)
+    session.set_classes(classes)
+    draw(session)
+    session.change_object(1, name="the liver", class_id=1)
+    session.new_object(class_id=2)
+    draw(session, (20, 20, 26, 26))
+    session.commit()
+    session.lock_class(2)
+    session.new_object("to be drawn")
+    before = table_of(session)
+    assert [row[:5] for row in before] == [
+        (1, "the liver", 1, False, 100), (2, "tumour", 2, True, 36), (3, "to be drawn", None, False, 0)
+    ]  # fmt: skip
+    series.next()
+    assert [one.name for one in session.objects] == ["object 1"]
+    series.previous()
+    assert table_of(session) == before
+    assert session.locked_classes == {2}
+    assert session.record.name == "to be drawn"
+    viewer.close()
+    _viewer, session, series = make_series()
+    series.open_folder(folder)
+    assert series.item.name == "a1.png"
+    assert session.classes == classes
+    assert table_of(session) == before
+
+
+def test_classes_of_a_series_keep_their_meaning(make_series, tmp_path, notices):
+    _viewer, session, series = make_series()
+    saved = ImageSeries(pictures(tmp_path, 1))
+    saved.mark_started(saved.items[0], classes=LabelClasses.from_names(["liver"]))
+    session.set_classes(LabelClasses.from_names(["tumour"]))
+    series.open_folder(tmp_path)
+    assert session.class_name(1) == "liver"
+    assert "those of this series" in notices[-1]
 
 
 def test_untouched_images_are_not_written(make_series, tmp_path):
@@ -418,7 +481,7 @@ def test_files_are_touched_on_the_worker_alone(make_series, tmp_path, monkeypatc
     series.previous()
     assert series.wait(30)
     assert series.item.name == "v1.nii.gz"
-    assert threads == {"medicosam-worker"}
+    assert {name.split("_")[0] for name in threads} == {"medicosam-worker", THREAD_NAME}
 
 
 def test_going_on_waits_for_masks_that_are_missing(make_series, service, tmp_path):
@@ -502,6 +565,50 @@ def test_memory_does_not_grow_with_the_images(make_series, tmp_path):
     gc.collect()
     alive = [ref() for ref in known if ref() is not None]
     assert len(alive) <= 3, [type(one) for one in alive]
+
+
+def test_a_question_does_not_wait_for_the_image_that_is_read_ahead(make_series, tmp_path, slow_reading):
+    viewer, session, series = make_series(synchronous=False)
+    series.open_folder(pictures(tmp_path, 2))
+    assert series.wait(30)
+    reading, gate = slow_reading
+    assert reading.wait(30)
+    draw(session)
+    assert viewer.layers[OBJECT_NAME].data.sum() == 100
+    gate.set()
+    series.next()
+    assert series.wait(30)
+    assert np.array_equal(viewer.layers["a2"].data, picture(2))
+
+
+@pytest.mark.parametrize("way", ["another folder", "switched off", "closed"])
+def test_what_was_read_ahead_is_let_go(make_series, tmp_path, monkeypatch, qtbot, way):
+    arrays, original = {}, series_work.read_layers
+
+    def noted(path):
+        read = original(path)
+        arrays[Path(path).name] = weakref.ref(read[0][0])
+        return read
+
+    monkeypatch.setattr(series_work, "read_layers", noted)
+    viewer, _session, series = make_series(synchronous=False)
+    series.open_folder(pictures(tmp_path / "images", 2))
+    assert series.wait(30)
+    qtbot.waitUntil(lambda: "a2.png" in arrays)
+    assert arrays["a2.png"]() is not None
+    if way == "another folder":
+        series.open_folder(volumes(tmp_path / "scans", 1))
+    elif way == "switched off":
+        series.reads_ahead = False
+    else:
+        viewer.close()
+    assert series.wait(30)
+
+    def is_gone():
+        gc.collect()
+        return arrays["a2.png"]() is None
+
+    qtbot.waitUntil(is_gone)
 
 
 # ---------------------------------------------------------------------- closing

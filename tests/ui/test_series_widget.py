@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QCoreApplication, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QFileDialog, QLineEdit, QProgressBar, QTableWidget
 from series_helpers import labels_in, make_series_session, on_disk, pictures
 
+from napari_medicosam.ui.factory import SegmentDock, SeriesDock
 from napari_medicosam.ui.series_widget import SeriesWidget
 
 
@@ -146,8 +147,51 @@ def test_long_names_leave_the_dock_narrow(widget, tmp_path):
     assert widget.minimumSizeHint().width() <= 300
 
 
+def fields(widget):
+    return [widget._folder.path, widget._output.path, widget._masks.path, widget._pattern.text()]
+
+
+def test_the_fields_follow_a_series_that_a_script_opened(widget, tmp_path):
+    series, folder = widget._series, pictures(tmp_path / "images", 2)
+    series.open_folder(folder, tmp_path / "out", pattern="a*.png")
+    assert series.wait(30)
+    assert fields(widget) == [str(folder), str(tmp_path / "out"), "", "a*.png"]
+    widget._folder.edit.setText("typed since")
+    series.next()
+    assert series.wait(30)
+    assert widget._folder.path == "typed since"
+    series.open_folder(folder)
+    assert series.wait(30)
+    assert fields(widget) == [str(folder), "", "", ""]
+
+
 def test_a_second_dock_shows_the_same_series(widget, tmp_path):
     open_folder(widget, pictures(tmp_path, 2))
     other = SeriesWidget(series=widget._series)
     assert shown(other) == shown(widget)
+    assert fields(other) == fields(widget)
     other.close()
+
+
+def test_docks_of_ours_in_one_area_are_tabs(make_napari_viewer, plugin, qtbot):
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    segment, _ = viewer.window.add_plugin_dock_widget("napari-medicosam", "Segment")
+    series, _ = viewer.window.add_plugin_dock_widget("napari-medicosam", "Image series")
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(series) == [segment])
+    for area in (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea):
+        window.addDockWidget(area, series)  # as a user may drag it
+    series.hide()
+    series.show()
+    QCoreApplication.processEvents()
+    assert window.tabifiedDockWidgets(series) == [], "where the user has put it"
+
+
+def test_docks_in_two_areas_stay_there(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    docks = [
+        viewer.window.add_dock_widget(dock(viewer), name=dock.__name__, area=area)
+        for dock, area in ((SegmentDock, "left"), (SeriesDock, "right"))
+    ]
+    QCoreApplication.processEvents()
+    assert [viewer.window._qt_window.tabifiedDockWidgets(dock) for dock in docks] == [[], []]

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.series_files import STATE_NAME, SeriesItem, find_series
-from napari_medicosam.io.series_state import ItemRecord, digest_of, read_state, update_state
+from napari_medicosam.io.series_state import ItemRecord, SavedObjects, digest_of, read_state, update_state
 from napari_medicosam.io.volumes import read_labels, read_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+    from napari_medicosam.core.label_classes import LabelClasses
     from napari_medicosam.io.data_report import Skipped
 
 __all__ = ["STATE_NAME", "ImageSeries", "SeriesItem", "SeriesProgress", "Status"]
@@ -87,7 +88,7 @@ class ImageSeries:
         _make_folder(self.output)
         self._places = {item.name: place for place, item in enumerate(self.items)}
         self._state_path = self.output / STATE_NAME
-        self._records = read_state(self._state_path)
+        self._state = read_state(self._state_path)
         self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
         self._sound: dict[tuple[Path, str], bool] = {}
         for item in self.items:
@@ -108,7 +109,7 @@ class ImageSeries:
         self._place_of(item)
         if not item.label_path.is_file():
             return "todo"
-        record = self._records.get(item.name)
+        record = self._state.items.get(item.name)
         if record is None or not record.finished:
             return "started"
         digest = self._digest(item.label_path)
@@ -137,19 +138,38 @@ class ImageSeries:
         place = self._place_of(item) + 1
         return self.items[place] if place < len(self.items) else None
 
-    def mark_started(self, item: SeriesItem) -> None:
+    @property
+    def classes(self) -> LabelClasses:
+        """Classes that objects of the images may have, as they were saved last."""
+        return self._state.classes
+
+    def objects_of(self, item: SeriesItem) -> SavedObjects:
+        """Names, classes and locks of an image's objects, as they were saved last."""
+        self._place_of(item)
+        record = self._state.items.get(item.name)
+        return SavedObjects() if record is None or record.objects is None else record.objects
+
+    def mark_started(
+        self, item: SeriesItem, objects: SavedObjects | None = None, classes: LabelClasses | None = None
+    ) -> None:
         """Say that labels of this image are being saved; one that was done is open again.
 
         The image is remembered, so that labels are never laid over those of another image of the same name.
+
+        Args:
+            item: which image.
+            objects: what its label file cannot say; None: what was remembered.
+            classes: that objects of all images may have; None: what was remembered.
 
         Raises:
             FileError: when the image or the state file cannot be read or written.
         """
         self._place_of(item)
-        self._remember(item, ItemRecord(finished=False, image=digest_of(item.image_path)))
+        record = ItemRecord(finished=False, image=digest_of(item.image_path), objects=objects)
+        self._remember(item, record, classes)
 
     def mark_done(self, item: SeriesItem, shape_zyx: tuple[int, int, int] | None = None) -> None:
-        """Say that this image is finished.
+        """Say that this image is finished; what is remembered of its objects stays.
 
         Args:
             item: its label file must be there.
@@ -200,13 +220,16 @@ class ImageSeries:
             )
         return place
 
-    def _remember(self, item: SeriesItem, record: ItemRecord) -> None:
-        if self._records.get(item.name) != record:
-            self._records = update_state(self._state_path, item.name, record)
+    def _remember(self, item: SeriesItem, record: ItemRecord, classes: LabelClasses | None = None) -> None:
+        known = self._state.items.get(item.name)
+        if record.objects is None and known is not None:
+            known = known.model_copy(update={"objects": None})
+        if record != known or classes not in (None, self._state.classes):
+            self._state = update_state(self._state_path, item.name, record, classes)
 
     def _check_same_image(self, item: SeriesItem) -> None:
         """Refuse an output folder that holds the labels of another image with the same name."""
-        record = self._records.get(item.name)
+        record = self._state.items.get(item.name)
         if record is None or not item.label_path.is_file() or self._digest(item.image_path) == record.image:
             return
         raise FileError(

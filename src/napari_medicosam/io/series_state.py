@@ -1,6 +1,7 @@
 """What is remembered of a series of images: one small JSON file, so that work goes on after a kill.
 
-It holds file names without folders, digests and array shapes; no paths, no pixels, nothing of a file's header.
+It holds file names without folders, digests and array shapes, and what the annotator called objects and classes; no
+paths, no pixels, nothing of a file's header.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.object_table import MAX_OBJECT_ID
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.replacing import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 VERSION: Final = 1
@@ -21,7 +25,46 @@ _MAX_BYTES = 64 << 20
 _DIGEST_BYTES = 64 << 10
 
 
-class ItemRecord(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SavedObject(_Part):
+    """What a label file cannot say of one of its objects.
+
+    Attributes:
+        object_id: its label, 1..65535.
+        name: for people.
+        class_id: None for none.
+        is_locked: nothing changes it.
+    """
+
+    object_id: int = Field(ge=1, le=MAX_OBJECT_ID)
+    name: str = Field(min_length=1)
+    class_id: int | None = None
+    is_locked: bool = False
+
+
+class SavedObjects(_Part):
+    """What a label file cannot say of its objects.
+
+    Attributes:
+        objects: by id, those of which there is something to say.
+        locked_classes: ids of classes whose objects are locked as they are committed, in order.
+    """
+
+    objects: tuple[SavedObject, ...] = ()
+    locked_classes: tuple[int, ...] = ()
+
+    @property
+    def class_ids(self) -> frozenset[int]:
+        """Classes that are mentioned."""
+        return frozenset(self.locked_classes) | {
+            one.class_id for one in self.objects if one.class_id is not None
+        }
+
+
+class ItemRecord(_Part):
     """What is remembered of one image.
 
     Attributes:
@@ -29,25 +72,32 @@ class ItemRecord(BaseModel):
         image: digest of the image that was labelled.
         labels: digest of the label file when it was finished, "" before.
         shape_zyx: the image's shape when it was finished.
+        objects: what its label file cannot say; None where nobody has said anything.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     finished: bool
     image: str
     labels: str = ""
     shape_zyx: tuple[int, int, int] | None = None
+    objects: SavedObjects | None = None
 
 
-class _State(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class SeriesState(_Part):
+    """What is remembered of a series.
+
+    Attributes:
+        version: of this form.
+        classes: that objects of any of its images may have.
+        items: by name of the image.
+    """
 
     version: Literal[1]
+    classes: LabelClasses = Field(default_factory=LabelClasses)
     items: dict[str, ItemRecord] = Field(default_factory=dict)
 
 
-def read_state(path: Path) -> dict[str, ItemRecord]:
-    """Records by image name; empty when there is no file.
+def read_state(path: Path) -> SeriesState:
+    """What is remembered; nothing when there is no file.
 
     Raises:
         FileError: for a file that is damaged or of another version. It is never replaced.
@@ -56,13 +106,13 @@ def read_state(path: Path) -> dict[str, ItemRecord]:
         with path.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        return {}
+        return SeriesState(version=VERSION)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
     try:
         if len(data) > _MAX_BYTES:
             raise ValueError(f"larger than {_MAX_BYTES >> 20} MB")
-        return _State.model_validate_json(data).items
+        return SeriesState.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -75,14 +125,26 @@ def read_state(path: Path) -> dict[str, ItemRecord]:
     )
 
 
-def update_state(path: Path, name: str, record: ItemRecord) -> dict[str, ItemRecord]:
+def update_state(
+    path: Path, name: str, record: ItemRecord, classes: LabelClasses | None = None
+) -> SeriesState:
     """Write the record of one image and return all: what another process wrote meanwhile is kept.
+
+    Args:
+        path: of the state file.
+        name: of the image.
+        record: without `objects`, those that are remembered stay.
+        classes: as they are now; of the old ones those stay that objects have. None: the old ones.
 
     Raises:
         FileError: as `read_state`; when the file cannot be written.
     """
-    records = {**read_state(path), name: record}
-    text = _State(version=VERSION, items=records).model_dump_json(indent=1) + "\n"
+    old = read_state(path)
+    if record.objects is None and name in old.items:
+        record = record.model_copy(update={"objects": old.items[name].objects})
+    items = {**old.items, name: record}
+    state = SeriesState(version=VERSION, classes=_kept(old.classes, classes, items.values()), items=items)
+    text = state.model_dump_json(indent=1, exclude_defaults=True) + "\n"
 
     def verify(temporary: Path) -> None:
         read_state(temporary)
@@ -90,7 +152,15 @@ def update_state(path: Path, name: str, record: ItemRecord) -> dict[str, ItemRec
     replace_file(
         path, ".json", lambda temporary: _write(temporary, text.encode("utf-8")), verify, overwrite=True
     )
-    return records
+    return state
+
+
+def _kept(old: LabelClasses, new: LabelClasses | None, records: Iterable[ItemRecord]) -> LabelClasses:
+    """The new classes, and behind them the old ones that objects still have."""
+    if new is None:
+        return old
+    ids = frozenset[int]().union(*(one.objects.class_ids for one in records if one.objects is not None))
+    return LabelClasses((*new, *(one for one in old if one.class_id in ids and one.class_id not in new)))
 
 
 def digest_of(path: Path) -> str:

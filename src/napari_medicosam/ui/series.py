@@ -1,53 +1,38 @@
 """The image series of one viewer: what the widget, scripts and tests call to go through a folder image by image.
 
 Labels are saved before their image leaves the viewer. Files are read and written on the worker of the viewer's
-session; only the last save, when the window is being closed, does not wait for it.
+session. Two things go without it: the last save, when the window is being closed, and the reading of the next image,
+which must not keep a click waiting.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from psygnal import Signal, SignalGroup
 from qtpy.QtCore import QTimer
 
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
-from napari_medicosam.io.image_series import SeriesProgress
 from napari_medicosam.ui.runner import Cancelled
+from napari_medicosam.ui.series_base import SeriesBase
 from napari_medicosam.ui.series_closing import CloseGuard
 from napari_medicosam.ui.series_image import SeriesImage
-from napari_medicosam.ui.series_turns import Turns
-from napari_medicosam.ui.series_work import FolderChoice, SeriesFiles, Turn, reason_of
+from napari_medicosam.ui.series_records import FolderChoice, Turn, joined_classes
+from napari_medicosam.ui.series_work import SeriesFiles, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-    from napari_medicosam.io.image_series import SeriesItem, Status
+    from napari_medicosam.io.image_series import SeriesItem
     from napari_medicosam.ui.runner import Report
-    from napari_medicosam.ui.series_work import Found, LabelWork, OpenedImage, Saved
+    from napari_medicosam.ui.series_records import Found, OpenedImage, Saved
     from napari_medicosam.ui.session import AnnotationSession
 
 
-class SeriesEvents(SignalGroup):
-    """What a series tells, always on the GUI thread.
-
-    changed(): images, how far they are, which one is open, what is going on. opened(name), saved(path): of an image
-    and of its label file. told(message): what went wrong, or that the end is reached; also shown as a notification.
-    """
-
-    changed = Signal()
-    opened = Signal(str)
-    saved = Signal(str)
-    told = Signal(str)
-
-
-class SeriesSession:
+class SeriesSession(SeriesBase):
     """Goes through a folder of images with a viewer's session. Two viewers, two series.
 
     All methods are for the GUI thread and return at once (`wait` waits). Wrong arguments, and calls while another one
@@ -61,16 +46,7 @@ class SeriesSession:
     """
 
     def __init__(self, session: AnnotationSession) -> None:
-        self.session = session
-        self.events = SeriesEvents()
-        self.skip_done = True
-        self._files: SeriesFiles | None = None
-        self._statuses: dict[str, Status] = {}
-        self._unreadable: dict[str, str] = {}
-        self._open: SeriesImage | None = None
-        self._last: SeriesItem | None = None
-        self._unsaved: LabelWork | None = None
-        self._turns = Turns(session, self.events.changed.emit)
+        super().__init__(session)
         self._num_changes = 0
         self._rescue = QTimer()
         self._rescue.setSingleShot(True)
@@ -88,58 +64,9 @@ class SeriesSession:
         session.events.mask_changed.disconnect(self._on_mask_changed)
         self._turns.close()
         session.viewer.layers.events.removing.disconnect(self._on_layer_removing)
+        if self._files is not None:
+            self._files.close()
         self._files = self._open = self._unsaved = None
-
-    # ------------------------------------------------------------------ what there is
-
-    @property
-    def items(self) -> tuple[SeriesItem, ...]:
-        """All images of the folder, in natural order of their names."""
-        return () if self._files is None else self._files.items
-
-    @property
-    def item(self) -> SeriesItem | None:
-        """The image that is open."""
-        return None if self._open is None else self._open.item
-
-    def status(self, item: SeriesItem) -> Status:
-        """How far an image is: "todo", "started" (labels to go on from) or "done"."""
-        return self._statuses[item.name]
-
-    def why_unreadable(self, item: SeriesItem) -> str:
-        """Why an image was passed over; "" for one that was not."""
-        return self._unreadable.get(item.name, "")
-
-    @property
-    def progress(self) -> SeriesProgress:
-        """How many images are done, started and untouched."""
-        counts = Counter(self._statuses.values())
-        return SeriesProgress(counts["done"], counts["started"], counts["todo"])
-
-    @property
-    def report(self) -> str:
-        """One line: how many images, initial masks, and what of the folder is not used and why."""
-        return "" if self._files is None else self._files.report
-
-    @property
-    def activity(self) -> str:
-        """What is going on, such as "Saving …"; "" when nothing is."""
-        return self._turns.activity
-
-    @property
-    def is_busy(self) -> bool:
-        """True until the last call has come to its end."""
-        return bool(self._turns.activity)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Process events until nothing runs; False when something still does after `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.session.is_busy:
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            self.session.wait(left)
-        return not self.is_busy
 
     # ------------------------------------------------------------------ what can be done
 
@@ -228,10 +155,10 @@ class SeriesSession:
         finished: bool | None = None,
     ) -> None:
         """Save this image, then open the first of others that can be read."""
-        files, item = self._wanted_files(), self._last
+        files, item, skip_done = self._wanted_files(), self._last, self.skip_done
 
         def find(report: Report) -> Found:
-            return files.first_readable(candidates(files, item), report)
+            return files.first_readable(candidates(files, item), report, skip_done=skip_done)
 
         self._turns.begin("Opening" if item is None else "Going on", partial(self._turn, find, finished))
 
@@ -298,9 +225,7 @@ class SeriesSession:
     def _take_found(self, found: Found) -> None:
         """Show the next image in the place of this one, or say that there is none."""
         if found.files is not self._files:
-            self._leave()
-            self._files, self._statuses = found.files, dict(found.statuses)
-            self._unreadable, self._last = {}, None
+            self._take_series(found)
         for name, reason in found.unreadable.items():
             if name not in self._unreadable or found.opened is None:  # said once is enough, when it goes on
                 self._tell(f"Passed over: {reason}", show_warning)
@@ -309,9 +234,25 @@ class SeriesSession:
             self._end("" if found.unreadable else self._end_text(), show_info)
             return
         self._leave()
-        self._show(found.opened)
+        self._show(found, found.opened)
 
-    def _show(self, opened: OpenedImage) -> None:
+    def _take_series(self, found: Found) -> None:
+        """Go through another series from here on."""
+        self._leave()
+        if self._files is not None:
+            self._files.close()
+        self._files, self._statuses = found.files, dict(found.statuses)
+        self._unreadable, self._last = {}, None
+        before = self.session.classes
+        classes = joined_classes(before, found.files.classes)
+        if classes != before:
+            self.session.set_classes(classes)
+        if not set(before) <= set(classes):
+            self._tell(
+                "The label classes are those of this series now: the others have the same ids", show_info
+            )
+
+    def _show(self, found: Found, opened: OpenedImage) -> None:
         self._last, name = opened.item, opened.item.name
         self._unreadable.pop(name, None)
         self._statuses[name] = opened.status
@@ -323,6 +264,8 @@ class SeriesSession:
             return
         for complaint in self._open.complaints:
             self._tell(complaint, show_warning)
+        if self.reads_ahead:
+            found.files.read_ahead(found.following)
         self._end()
         self.events.opened.emit(name)
 

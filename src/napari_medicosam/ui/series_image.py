@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 
+from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
-from napari_medicosam.ui.series_work import KnownLabels, LabelWork, OpenedImage, Saved
+from napari_medicosam.io.series_state import SavedObject, SavedObjects
+from napari_medicosam.ui.series_records import KnownLabels, LabelWork
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_medicosam.io.image_series import SeriesItem
+    from napari_medicosam.ui.series_records import OpenedImage, Saved
     from napari_medicosam.ui.session import AnnotationSession
 
 
@@ -43,10 +46,7 @@ class SeriesImage:
         self._layer = session.viewer.add_image(opened.array, **opened.arguments)
         session.set_image(self._layer)
         try:
-            if opened.known.labels is not None and opened.known.labels.any():
-                session.add_labels(opened.known.labels)
-                if any(one.object_id == session.object_id and one.is_committed for one in session.objects):
-                    session.new_object()  # the first prompt is not to change what is there
+            self._begin_with(opened.known)
         except MedicoSamError as error:
             if opened.status != "todo":
                 self.leave()
@@ -57,6 +57,28 @@ class SeriesImage:
         with suppress(InputError):  # 3D rendering shows no slice
             session.go_to(session.num_slices // 2)
         session.prepare()
+
+    def _begin_with(self, known: KnownLabels) -> None:
+        """Go on from labels that were read; without any, there is nothing to go on from."""
+        saved = known.objects
+        if known.labels is None or not (known.labels.any() or saved.objects or saved.locked_classes):
+            return
+        records = [
+            ObjectRecord(one.object_id, one.name, one.class_id, one.is_locked) for one in saved.objects
+        ]
+        self._session.begin_with(known.labels, records, frozenset(saved.locked_classes))
+
+    def _objects(self) -> SavedObjects:
+        """What a label file cannot say of the objects; those that nobody named, classed or locked go without."""
+        session = self._session
+        saved = [
+            SavedObject(
+                object_id=one.object_id, name=one.name, class_id=one.class_id, is_locked=one.is_locked
+            )
+            for one in session.objects
+            if one.class_id is not None or one.is_locked or one.name != f"object {one.object_id}"
+        ]
+        return SavedObjects(objects=tuple(saved), locked_classes=tuple(sorted(session.locked_classes)))
 
     @property
     def is_there(self) -> bool:
@@ -73,7 +95,9 @@ class SeriesImage:
         if not has_labels and finished is None:
             return None
         label_map = session.label_map() if has_labels else None
-        return LabelWork(self.item, self._record, self._known, label_map, finished)
+        return LabelWork(
+            self.item, self._record, self._known, label_map, finished, self._objects(), session.classes
+        )
 
     def captured_before_removal(self, layer: Layer) -> LabelWork | None:
         """The labels as they are, when this layer, which is about to be removed by somebody, belongs to them.
@@ -98,6 +122,7 @@ class SeriesImage:
         """These labels were saved."""
         if saved.work.item == self.item:
             self._known = saved.known
+            self._session.mark_saved(self._layer)
 
     def leave(self) -> None:
         """Take the image and all our layers of it out of the viewer; its labels were saved."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_medicosam.ui.runner import Report
-    from napari_medicosam.ui.series_work import Turn
+    from napari_medicosam.ui.series_records import Turn
     from napari_medicosam.ui.session import AnnotationSession
 
 

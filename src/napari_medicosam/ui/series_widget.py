@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.io.image_series import SeriesItem
     from napari_medicosam.ui.series import SeriesSession
+    from napari_medicosam.ui.series_records import FolderChoice
 
 _NAME, _STATUS = range(2)
 _SHOWN_ROWS = 6
@@ -93,6 +94,7 @@ class SeriesWidget(QWidget):
         super().__init__(parent)
         self._series = series
         self._shown: tuple[SeriesItem, ...] = ()
+        self._choice: FolderChoice | None = None
         self._message = ""
         self._build_ui()
         self._connect()
@@ -101,7 +103,7 @@ class SeriesWidget(QWidget):
     def _build_ui(self) -> None:
         self._folder = FolderField("Images", "The folder of images, 2D or 3D: NIfTI, NRRD, TIFF, PNG …")
         self._output = FolderField(
-            "Folder for labels", "Where labels are saved, as NAME_labels; made if needed", "as Images"
+            "Folder for labels", "Where labels are saved, as NAME_labels; made if needed", "beside the images"
         )
         self._masks = FolderField(
             "Initial masks",
@@ -207,6 +209,7 @@ class SeriesWidget(QWidget):
 
     def _refresh(self) -> None:
         series = self._series
+        self._fill_fields()
         self._fill_table()
         progress = series.progress
         self._bar.setRange(0, max(progress.total, 1))
@@ -222,6 +225,18 @@ class SeriesWidget(QWidget):
         self._done.setText("Mark done" if item is None or series.status(item) != "done" else "Not done")
         text = f"{item.name} is open." if item is not None else (_HINT if not series.items else series.report)
         self._status.setText(_breakable(series.activity or self._message or text))
+
+    def _fill_fields(self) -> None:
+        """What was opened, here or by a script, stands in the fields; what is typed since stays."""
+        choice = self._series.choice
+        if choice is self._choice or choice is None:
+            return
+        self._choice = choice
+        for field, path in (
+            (self._folder, choice.folder), (self._output, choice.output), (self._masks, choice.initial_masks),
+        ):  # fmt: skip
+            field.edit.setText("" if path is None else str(path))
+        self._pattern.setText("" if choice.pattern == "*" else choice.pattern)
 
     def _fill_table(self) -> None:
         """Rows follow the series; only what is new is written: there may be thousands."""

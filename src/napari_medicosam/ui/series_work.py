@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,11 @@ import numpy as np
 from napari_medicosam.errors import FileError, MedicoSamError
 from napari_medicosam.io.image_series import ImageSeries
 from napari_medicosam.io.reader import read_layers
-from napari_medicosam.io.records import METADATA_KEY
+from napari_medicosam.io.series_state import SavedObjects
 from napari_medicosam.io.volumes import read_labels, write_labels
+from napari_medicosam.ui.failure_log import log_failure
+from napari_medicosam.ui.series_ahead import ReadAhead, ReadImage
+from napari_medicosam.ui.series_records import Found, KnownLabels, OpenedImage, Saved, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,128 +27,41 @@ if TYPE_CHECKING:
     from napari_medicosam.io.image_series import SeriesItem, Status
     from napari_medicosam.io.records import VolumeRecord
     from napari_medicosam.ui.runner import Report
-
-_logger = logging.getLogger(__name__)
-
-Stamp = tuple[int, int]
-"""Size and time of a file: another one means that somebody wrote it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FolderChoice:
-    """Which folder, and how: the arguments of `ImageSeries`."""
-
-    folder: Path
-    output: Path | None = None
-    initial_masks: Path | None = None
-    pattern: str = "*"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownLabels:
-    """Labels that need no saving: those that were read or saved last (None: none), and their file as it was then."""
-
-    labels: NDArray[Any] | None = None
-    stamp: Stamp | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenedImage:
-    """An image that was read, with the labels to go on from.
-
-    Attributes:
-        item: which one.
-        array: (y, x[, 3]) or (z, y, x[, 3]).
-        arguments: of napari's image layer.
-        status: how far it was.
-        known: its saved labels or its initial mask, of the array's shape without colour.
-        complaints: what could not be used.
-    """
-
-    item: SeriesItem
-    array: NDArray[Any]
-    arguments: dict[str, Any]
-    status: Status
-    known: KnownLabels
-    complaints: tuple[str, ...] = ()
-
-    @property
-    def record(self) -> VolumeRecord:
-        """What labels need of the image's file."""
-        record: VolumeRecord = self.arguments["metadata"][METADATA_KEY]["record"]
-        return record
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelWork:
-    """The labels of one image as they are now, for the worker to save if they are new.
-
-    Attributes:
-        item: which image.
-        record: its geometry.
-        known: what needs no saving.
-        label_map: (y, x) or (z, y, x); None when there is no labels layer.
-        finished: the annotator says that it is (True) or is not (False); None leaves that open.
-    """
-
-    item: SeriesItem
-    record: VolumeRecord
-    known: KnownLabels
-    label_map: NDArray[Any] | None
-    finished: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Saved:
-    """What came of a `LabelWork`: how far the image is, what needs no saving now, and whether a file was written."""
-
-    work: LabelWork
-    status: Status
-    known: KnownLabels
-    is_written: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """The image to show next; None when there is none. `unreadable` says of images that were passed over, why."""
-
-    files: SeriesFiles
-    opened: OpenedImage | None
-    unreadable: dict[str, str] = field(default_factory=dict)
-    statuses: dict[str, Status] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """What came of a task: what was saved, what failed, what to show."""
-
-    saved: tuple[Saved, ...] = ()
-    failure: str = ""
-    found: Found | None = None
+    from napari_medicosam.ui.series_records import FolderChoice, LabelWork, Stamp
 
 
 class SeriesFiles:
-    """One series. Its methods read and write files: for the worker thread, `save` for any one.
+    """One series. Its methods read and write files: for the worker thread, `save`, `read_ahead`, `close` for any one.
 
     Args:
         series: only this object calls it.
+        choice: what it was made from.
+
+    Attributes:
+        choice: what it was made from.
+        items: all images.
+        report: what was found in the folder.
+        classes: label classes that were saved with the objects, as they were when the folder was opened.
     """
 
-    def __init__(self, series: ImageSeries) -> None:
+    def __init__(self, series: ImageSeries, choice: FolderChoice) -> None:
         self._series = series
         self._lock = threading.Lock()
         self._written: dict[str, Stamp | None] = {}
+        self._ahead = ReadAhead()
+        self.choice = choice
         self.items = series.items
         self.report = series.report()
+        self.classes = series.classes
 
     @classmethod
     def resume(cls, choice: FolderChoice, report: Report, *, skip_done: bool) -> Found:
         """List a folder and read the image to go on with. Raises as `ImageSeries`."""
         report(0, 0, f"Listing {choice.folder} …")
-        files = cls(ImageSeries(choice.folder, choice.output, choice.initial_masks, choice.pattern))
+        files = cls(ImageSeries(choice.folder, choice.output, choice.initial_masks, choice.pattern), choice)
         statuses = files._statuses(report)
-        found = files.first_readable(files._resumed(statuses, skip_done=skip_done), report)
-        return replace(found, statuses=statuses)
+        candidates = files._resumed(statuses, skip_done=skip_done)
+        return replace(files.first_readable(candidates, report, skip_done=skip_done), statuses=statuses)
 
     def _statuses(self, report: Report) -> dict[str, Status]:
         """How far each image is, by name."""
@@ -176,28 +92,59 @@ class SeriesFiles:
         """The images before this one, nearest first, done or not."""
         yield from reversed(self.items[: self.items.index(item)])
 
-    def first_readable(self, candidates: Iterable[SeriesItem], report: Report) -> Found:
+    def first_readable(self, candidates: Iterable[SeriesItem], report: Report, *, skip_done: bool) -> Found:
         """The first of these images that can be read; the others are passed over."""
         unreadable: dict[str, str] = {}
         for item in candidates:
             report(0, 0, f"Opening {item.name} …")
             try:
-                return Found(self, self.read(item), unreadable)
+                opened = self.read(item)
             except (
                 Exception
             ) as error:  # one bad image, whatever is bad about it, is not the end of the series
                 unreadable[item.name] = reason_of(error)
+                continue
+            return Found(self, opened, unreadable, following=self._following(item, skip_done=skip_done))
         return Found(self, None, unreadable)
 
+    def _following(self, item: SeriesItem, *, skip_done: bool) -> SeriesItem | None:
+        with suppress(FileError):  # nobody has asked for that image yet
+            return next(self.behind(item, skip_done=skip_done), None)
+        return None
+
+    def read_ahead(self, item: SeriesItem | None) -> None:
+        """Read an image that may be wanted next, beside the worker; None: let go of the one that was read."""
+        if item is None:
+            self._ahead.drop()
+        else:
+            self._ahead.begin(item, self._read_as_it_is)
+
+    def close(self) -> None:
+        """Read nothing ahead any more."""
+        self._ahead.close()
+
     def read(self, item: SeriesItem) -> OpenedImage:
-        """An image with its saved labels, else with its initial mask.
+        """An image with its saved labels, else with its initial mask; read ahead, unless its files changed since.
 
         Raises:
             FileError: when the image cannot be read, or labels that were saved cannot: they are not to be replaced.
         """
+        read = self._ahead.take(item)
+        if read is None or read.stamps != _stamps_of(item):
+            read = self._read_as_it_is(item)
+        with self._lock:
+            status = self._series.status(item)
+            objects = SavedObjects() if status == "todo" else self._series.objects_of(item)
+        return replace(read.opened, status=status, known=replace(read.opened.known, objects=objects))
+
+    def _read_as_it_is(self, item: SeriesItem) -> ReadImage:
+        stamps = _stamps_of(item)
+        return ReadImage(self._read_files(item), stamps)
+
+    def _read_files(self, item: SeriesItem) -> OpenedImage:
         array, arguments, _ = read_layers(str(item.image_path))[0]  # an image, whatever its name sounds like
-        image = OpenedImage(item, array, arguments, self._status(item), KnownLabels())
-        if image.status != "todo":
+        image = OpenedImage(item, array, arguments, "todo", KnownLabels())
+        if item.label_path.is_file():
             stamp = _stamp_of(item.label_path)
             try:
                 labels = _labels_on(item.label_path, image.record)
@@ -229,16 +176,20 @@ class SeriesFiles:
                 _differs(label_map, work.known.labels)
                 or ((work.finished or work.known.stamp is not None) and not item.label_path.is_file())
             )
-            if is_needed and label_map is not None:
+            known = work.known
+            if is_needed:
                 self._check_untouched(work)
-                self._series.mark_started(item)
+            if is_needed or (work.objects != known.objects and item.label_path.is_file()):
+                self._series.mark_started(item, work.objects, work.classes)
+                known = replace(known, objects=work.objects)
+            if is_needed and label_map is not None:
                 write_labels(item.label_path, label_map.reshape(shape), work.record, overwrite=True)
                 self._written[item.name] = _stamp_of(item.label_path)
+                known = replace(known, labels=work.label_map, stamp=self._written[item.name])
             if work.finished:
                 self._series.mark_done(item, shape)
             elif work.finished is False:
                 self._series.mark_started(item)
-            known = KnownLabels(work.label_map, self._written.get(item.name)) if is_needed else work.known
             return Saved(work, self._series.status(item), known, bool(is_needed))
 
     def save_all(self, works: Iterable[LabelWork | None]) -> Turn:
@@ -273,7 +224,7 @@ def reason_of(error: Exception) -> str:
     """What to tell the user; what is not an error of ours goes to the log as well."""
     if isinstance(error, MedicoSamError):
         return str(error)
-    _logger.error("a file of an image series could not be used", exc_info=error)
+    log_failure("a file of an image series could not be used", error)
     return f"{type(error).__name__}: {error} (details in the log)"
 
 
@@ -296,11 +247,17 @@ def _labels_on(path: Path, record: VolumeRecord) -> NDArray[Any]:
         raise FileError(
             f"{path} lies elsewhere in space than its image: wanted a mask on the image's grid, resample it"
         )
-    return read.array[0] if record.is_2d else read.array
+    return np.asarray(read.array[0] if record.is_2d else read.array)
 
 
 def _differs(label_map: NDArray[Any], known: NDArray[Any] | None) -> bool:
     return bool(label_map.any()) if known is None else not np.array_equal(label_map, known)
+
+
+def _stamps_of(item: SeriesItem) -> tuple[Stamp | None, ...]:
+    """Of all files that an image is read from."""
+    paths = (item.image_path, item.label_path, item.initial_path)
+    return tuple(None if path is None else _stamp_of(path) for path in paths)
 
 
 def _stamp_of(path: Path) -> Stamp | None:
