@@ -27,7 +27,7 @@ QT_PACKAGES   := libgl1 libglx-mesa0 libgl1-mesa-dri libegl1 libglib2.0-0 libgss
 TEST_PACKAGES := $(QT_PACKAGES) $(if $(NEEDS_SCREEN),xvfb xauth)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo annotate test screenshots weights lint format build clean
+.PHONY: help demo annotate test screenshots weights lint audit format build clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,11 @@ lint: .venv/.dev  ## style, types, import contracts, plugin manifest
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/npe2 validate src/napari_medicosam/napari.yaml
+
+audit: .venv/.dev  ## known weaknesses: of our code (bandit), of what it needs (pip-audit, asks pypi.org)
+	$(BIN)/bandit -q -r src -c pyproject.toml
+	$(PY) -m pip freeze --exclude-editable | sed 's/+.*//' > .venv/audit.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r .venv/audit.txt
 
 format: .venv/.dev  ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -176,7 +176,7 @@ def read_record(folder: Path) -> EvaluationRecord | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return EvaluationRecord(content["settings"], content["models"], content["datasets"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"cannot read {path}: {error!r}; wanted the file that an evaluation wrote") from error
 
 

@@ -58,7 +58,7 @@ def read_description(folder: Path) -> DataSetDescription:
         return DataSetDescription(listed, modalities=modalities)
     try:
         own = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path} is not JSON: {error}") from error
     if not isinstance(own, dict):
         raise FileError(f'{path} holds a {type(own).__name__}: wanted an object such as {{"modality": "CT"}}')
@@ -79,7 +79,7 @@ def _manifest_entries(folder: Path) -> list[dict[str, Any]]:
     for place in (resolved, *list(resolved.parents)[:2]):
         try:
             content = json.loads((place / "MANIFEST.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         entries = content.get("entries") if isinstance(content, dict) else None
         if isinstance(entries, list):
@@ -88,7 +88,7 @@ def _manifest_entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _channels(named: dict[str, Any]) -> dict[int, str]:
-    return {int(number): str(modality) for number, modality in named.items() if str(number).isdigit()}
+    return {int(number): str(modality) for number, modality in named.items() if str(number).isdecimal()}
 
 
 def _pattern(path: Path, pattern: Any) -> re.Pattern[str] | None:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _MAX_INFLATED = 1 << 29
-"""Deflate hides how much a file holds, so one that is deflated as a whole may not become larger than this."""
+_ALWAYS_INFLATED = 1 << 23
+_MAX_INFLATED_RATIO = 64
+"""Deflate hides how much a file holds, so one that is deflated as a whole may not become larger than this, nor, past the
+first few MB, so many times larger: scans shrink to a half or a tenth, a million empty elements to a thousandth, and
+they take minutes to be read."""
 
 _RLE_MAX_RATIO = 64
 _CODEC_MAX_RATIO = 5000
@@ -227,12 +231,11 @@ def _check_inflated_size(path: Path) -> None:
     size = 0
     with path.open("rb") as stream:
         stream.seek(144 + int(meta.FileMetaInformationGroupLength))
+        most = min(max(_ALWAYS_INFLATED, _MAX_INFLATED_RATIO * path.stat().st_size), _MAX_INFLATED)
         while chunk := stream.read(1 << 14):
             size += len(inflate.decompress(chunk))
-            if size > _MAX_INFLATED:
-                raise FileError(
-                    f"{path} is deflated from more than {_MAX_INFLATED >> 20} MiB: wanted at most that"
-                )
+            if size > most:
+                raise FileError(f"{path} is deflated from more than {most >> 20} MiB: wanted at most that")
 
 
 def _check_pixel_size(file: DicomFile, dataset: Dataset) -> None:

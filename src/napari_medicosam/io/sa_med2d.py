@@ -155,7 +155,7 @@ def class_of(mask_name: str) -> int:
 def _read_index(index: Path) -> dict[str, list[str]]:
     try:
         listed: Any = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{index} is not JSON: {error}") from error
     if not isinstance(listed, dict) or not all(
         isinstance(masks, list) and all(isinstance(mask, str) for mask in masks) for masks in listed.values()

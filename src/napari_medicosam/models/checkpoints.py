@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,8 +237,11 @@ def read_content(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        _check_unpacked(path)
         with torch.serialization.safe_globals(_foreign_classes(path)):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch, pickle, zip and safetensors each have their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(
@@ -246,6 +250,18 @@ def read_content(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, wanted a dictionary of tensors")
     return content
+
+
+def _check_unpacked(path: Path) -> None:
+    """Members of torch's zip are stored as they are: packed ones could grow a thousand times in memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as members:
+        num_bytes = sum(member.file_size for member in members.infolist())
+    if num_bytes > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} is packed, {num_bytes} bytes in all: wanted a file as torch.save writes it"
+        )
 
 
 def _foreign_classes(path: Path) -> list[Any]:

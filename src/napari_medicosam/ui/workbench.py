@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from psygnal import Signal, SignalGroup
 
 from napari_medicosam.errors import MedicoSamError
 from napari_medicosam.ui import committing
+from napari_medicosam.ui.failure_log import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from napari_medicosam.ui.prompt_layers import PromptLayers
     from napari_medicosam.ui.runner import Runner
     from napari_medicosam.ui.tasks import Worker
-
-_logger = logging.getLogger(__name__)
 
 
 class SessionEvents(SignalGroup):
@@ -87,7 +85,7 @@ class Workbench:
         if isinstance(error, MedicoSamError):
             message = str(error)
         else:
-            _logger.error("a task of MedicoSAM failed", exc_info=error)
+            log_failure("a task of MedicoSAM failed", error)
             message = f"{type(error).__name__}: {error} (details in the log)"
         show_error(message)
         self.events.error.emit(message)
