@@ -14,7 +14,6 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from napari_medicosam.errors import FileError
-from napari_medicosam.io import dicom_headers
 from napari_medicosam.io.volumes import read_volume
 
 

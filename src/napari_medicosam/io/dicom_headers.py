@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _MAX_INFLATED = 1 << 29
 _ALWAYS_INFLATED = 1 << 23
 _MAX_INFLATED_RATIO = 64
-"""Deflate hides how much a file holds, so one that is deflated as a whole may not become larger than this, nor, past the
-first few MB, so many times larger: scans shrink to a half or a tenth, a million empty elements to a thousandth, and
-they take minutes to be read."""
+"""Deflate hides how much a file holds, so one that is deflated as a whole may not become larger than this, nor, past
+the first few MB, so many times larger: scans shrink to a half or a tenth, a million empty elements to a thousandth,
+and they take minutes to be read."""
 
 _RLE_MAX_RATIO = 64
 _CODEC_MAX_RATIO = 5000
