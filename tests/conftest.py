@@ -59,4 +59,5 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("NAPARI_MEDICOSAM_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("NAPARI_MEDICOSAM_MODELS", str(tmp_path_factory.mktemp("models")))
+    monkeypatch.setenv("NAPARI_MEDICOSAM_JOURNALS", str(tmp_path_factory.mktemp("journals")))
     monkeypatch.delenv("NAPARI_MEDICOSAM_OFFLINE", raising=False)

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox, box_of_used
 from napari_medicosam.core.geometry import SlicePlane
@@ -15,6 +18,15 @@ def test_a_rectangle_of_a_slice_as_a_box(axis):
     assert box == box_of_used(volume)
     assert volume[box.index].all()
     assert list(box.planes(axis)) == [3]
+
+
+@given(arrays(np.uint16, array_shapes(min_dims=3, max_dims=3), elements=st.sampled_from([0, 0, 0, 7])))
+def test_the_box_of_what_is_used_is_tight(volume):
+    where = np.argwhere(volume)
+    box = box_of_used(volume)
+    assert box.is_empty == (len(where) == 0)
+    if len(where):
+        assert box == VoxelBox(tuple(where.min(axis=0)), tuple(where.max(axis=0) + 1))
 
 
 def test_empty_boxes():

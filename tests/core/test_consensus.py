@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from napari_medicosam.core.consensus import consensus
+from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.errors import InputError
 
@@ -87,3 +88,15 @@ def test_masks_that_cannot_be_compared_are_errors():
             consensus([mask] * 3, min_votes=votes)
     with pytest.raises(InputError, match="axis"):
         consensus([mask, mask]).slice_agreement(3)
+
+
+def test_agreement_is_known_by_plane_where_there_is_any_mask():
+    masks = np.zeros((3, 2, 3, 4), bool)
+    masks[:, 1, 0, :2] = True
+    masks[0, 1, 2, 0] = True
+    known = consensus(list(masks)).agreement_by_plane()
+    planes = [SlicePlane(0, 1), SlicePlane(1, 0), SlicePlane(1, 2), SlicePlane(2, 0), SlicePlane(2, 1)]
+    assert list(known) == planes
+    assert known[SlicePlane(1, 0)] == 1.0
+    assert known[SlicePlane(1, 2)] == 0.0
+    assert known[SlicePlane(2, 0)] == pytest.approx(6 / 8)

@@ -32,6 +32,16 @@ def test_a_table_is_replaced_never_changed():
         new.records[7] = ObjectRecord(7, "x")
 
 
+def test_agreements_are_forgotten_slice_by_slice_and_with_their_object():
+    first, second = SlicePlane(0, 3), SlicePlane(0, 4)
+    old = table().with_agreements(2, {first: 0.5, second: 0.9})
+    new = old.without_agreement(2, first).without_agreement(1, second)
+    assert new.agreements_of(2) == {second: 0.9}
+    assert old.agreements_of(2) == {first: 0.5, second: 0.9}
+    assert not new.agreements_of(1)
+    assert not old.without(2).agreements
+
+
 def test_without_an_object_another_one_is_current():
     left = (
         table().with_current(3).with_prompts(3, VolumePrompts((VolumePoint((0, 1, 2), True, 0),))).without(3)

@@ -42,6 +42,14 @@ def test_the_users_slices_are_never_doubtful():
     assert [review.is_anchor for review in reviews] == [False, True, True, True, False]
 
 
+def test_slices_that_planes_disagree_on_are_doubtful_but_for_the_users():
+    agreements = {0: 0.1, 1: 0.79, 2: 0.8, 3: 0.2}
+    reviews = review_slices(*stack(0, 9, 9, 9), {}, anchors={3}, agreements=agreements)
+    assert [review.agreement for review in reviews] == [0.79, 0.8, None]
+    assert [review.index for review in reviews if review.reasons] == [1], "what lies beyond was outvoted"
+    assert "0.79" in reviews[0].reasons[0]
+
+
 def test_empty_slices_around_an_object_do_not_count():
     reviews = review_slices(*stack(0, 0, 5, 5, 0), {})
     assert [review.index for review in reviews] == [2, 3]

@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtWidgets import QInputDialog
 
 from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
 from napari_medicosam.ui.segment_widget import SegmentWidget
@@ -43,6 +44,24 @@ def test_labels_become_committed_objects_in_one_step(make_session):
     for _ in range(4):
         session.redo()
     np.testing.assert_array_equal(session.label_map(), corrected)
+
+
+def test_labels_to_begin_with_are_no_step_and_nobodys_effort(make_session, tmp_path):
+    _, session = make_session()
+    objects = [ObjectRecord(300, "spleen", 4, is_locked=True), ObjectRecord(301, "vessel", is_locked=True)]
+    session.begin_with(made_before(), objects, frozenset({4}))
+    assert [(one.object_id, one.name, one.class_id, one.is_locked) for one in session.objects] == [
+        (1, "object 1", None, False), (300, "spleen", 4, True), (301, "vessel", None, True),
+        (302, "object 302", None, False),
+    ]  # fmt: skip
+    assert (session.object_id, session.locked_classes) == (302, {4})
+    assert not session.can_undo
+    with pytest.raises(InputError, match="nothing to save"):
+        session.save_effort(tmp_path / "effort.csv")
+    session.add_box(4, (15, 0, 25, 10))
+    for _ in range(2):
+        session.undo()
+    np.testing.assert_array_equal(session.label_map(), made_before())
 
 
 def test_what_is_there_already_stays(make_session):

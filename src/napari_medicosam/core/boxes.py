@@ -72,11 +72,14 @@ def box_of_used(volume: NDArray[Any]) -> VoxelBox:
     """Tight bounds of what is not 0 in a label map (z, y, x). Looks at one slice at a time: no copy of the volume."""
     box = VoxelBox()
     for z, one in enumerate(volume):
-        rows = np.flatnonzero(one.max(axis=1))  # quicker than `any`
-        if rows.size:
+        columns = np.flatnonzero(one.max(axis=0))  # quicker than `any`, and than along the rows
+        if not columns.size:
+            continue
+        y0, y1 = box.start_zyx[1], box.stop_zyx[1]
+        if box.is_empty or one[:y0].any() or one[y1:].any():
+            rows = np.flatnonzero(one.max(axis=1))
             y0, y1 = int(rows[0]), int(rows[-1]) + 1
-            columns = np.flatnonzero(one[y0:y1].max(axis=0))
-            box = box.union(VoxelBox((z, y0, int(columns[0])), (z + 1, y1, int(columns[-1]) + 1)))
+        box = box.union(VoxelBox((z, y0, int(columns[0])), (z + 1, y1, int(columns[-1]) + 1)))
     return box
 
 

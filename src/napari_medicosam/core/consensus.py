@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LOW_AGREEMENT = 0.8
+"""Below it masks of one object differ by more than its outline."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Consensus:
@@ -64,7 +67,16 @@ class Consensus:
         )
         return agreement
 
-    def doubtful_slices(self, axis: int = 0, below: float = 0.8) -> tuple[int, ...]:
+    def agreement_by_plane(self) -> dict[SlicePlane, float]:
+        """`slice_agreement` of every slice along all three axes, but for those where all masks are empty."""
+        return {
+            SlicePlane(axis, index): float(agreement)
+            for axis in range(3)
+            for index, agreement in enumerate(self.slice_agreement(axis))
+            if not np.isnan(agreement)
+        }
+
+    def doubtful_slices(self, axis: int = 0, below: float = LOW_AGREEMENT) -> tuple[int, ...]:
         """Slices along an axis whose agreement is below a limit, the worst first, of equals the lower index first."""
         agreement = self.slice_agreement(axis)
         order = np.argsort(agreement, kind="stable")  # NaN comes last

@@ -68,6 +68,8 @@ class ObjectTable:
         filled: by id, the gaps that propagation has filled, each with what it was filled from, to know when it must be
             filled again.
         locked_classes: of label classes: their objects are locked, later ones as soon as they are committed.
+        agreements: by id, how well the planes that voted on its mask agree on each slice (0..1), until the slice gets
+            another mask.
     """
 
     records: Mapping[int, ObjectRecord] = field(
@@ -78,6 +80,7 @@ class ObjectTable:
     anchors: Mapping[int, frozenset[SlicePlane]] = field(default_factory=_empty)
     filled: Mapping[int, Mapping[AxisGap, Hashable]] = field(default_factory=_empty)
     locked_classes: frozenset[int] = frozenset()
+    agreements: Mapping[int, Mapping[SlicePlane, float]] = field(default_factory=_empty)
 
     @property
     def record(self) -> ObjectRecord:
@@ -133,6 +136,22 @@ class ObjectTable:
         """With other filled gaps for an object."""
         return replace(self, filled=_with(self.filled, object_id, MappingProxyType(dict(filled))))
 
+    def agreements_of(self, object_id: int) -> Mapping[SlicePlane, float]:
+        """How well the planes that voted on its mask agree, by slice."""
+        return self.agreements.get(object_id, MappingProxyType({}))
+
+    def with_agreements(self, object_id: int, agreements: Mapping[SlicePlane, float]) -> ObjectTable:
+        """With other agreements for an object."""
+        known = _with(self.agreements, object_id, MappingProxyType(dict(agreements)))
+        return replace(self, agreements=known)
+
+    def without_agreement(self, object_id: int, plane: SlicePlane) -> ObjectTable:
+        """With one slice fewer of an object that planes have voted on."""
+        known = self.agreements_of(object_id)
+        if plane not in known:
+            return self
+        return self.with_agreements(object_id, {one: known[one] for one in known if one != plane})
+
     def without(self, object_id: int) -> ObjectTable:
         """Without an object; when it was the current one, the object before it, or a fresh one, takes its place."""
         self.find(object_id)
@@ -148,6 +167,7 @@ class ObjectTable:
             _without(self.anchors, object_id),
             _without(self.filled, object_id),
             self.locked_classes,
+            _without(self.agreements, object_id),
         )
 
     def with_class_locked(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_medicosam.core.consensus import LOW_AGREEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +37,8 @@ class SliceReview:
         iou_prediction: the model's estimate when it made this mask; None where the user did.
         neighbour_iou: the higher of its IoUs with the slices beside it that have a mask; None without such.
         is_anchor: the user has prompted, painted or approved it.
+        agreement: how well the planes that voted on the mask agree here (`Consensus.slice_agreement`), 0..1; None where
+            none voted, or where the mask is another one since, as for anchors.
         reasons: why it is doubtful, for people; empty when it is not, as always for anchors.
     """
 
@@ -42,6 +47,7 @@ class SliceReview:
     iou_prediction: float | None
     neighbour_iou: float | None
     is_anchor: bool
+    agreement: float | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -50,14 +56,18 @@ def review_slices(
     shared: NDArray[np.int64],
     iou_predictions: Mapping[int, float],
     anchors: AbstractSet[int] = frozenset(),
+    agreements: Mapping[int, float] = MappingProxyType({}),
 ) -> tuple[SliceReview, ...]:
     """What is known about each slice from the first to the last that has a mask.
+
+    What one of three planes found beyond these ends was outvoted there, and is nobody's doubt.
 
     Args:
         areas: int64 (slices,), pixels of the mask on each slice of the volume.
         shared: int64 (slices,), pixels that each slice's mask shares with that of the next slice.
         iou_predictions: of the model, by number of the slice, where they belong to the mask that is there.
         anchors: numbers of the user's slices.
+        agreements: of the planes that voted on the mask, by number of the slice.
     """
     used = np.flatnonzero(areas)
     if used.size == 0:
@@ -77,6 +87,7 @@ def review_slices(
             None if is_anchor else iou_predictions.get(index),
             max(ious, default=None) if area else None,
             is_anchor,
+            None if is_anchor else agreements.get(index),
         )
         reviews.append(_judged(review, neighbours))
     return tuple(reviews)
@@ -96,12 +107,12 @@ def _judged(review: SliceReview, neighbours: list[int]) -> SliceReview:
         reasons.append("empty between two slices that are not")
     if review.iou_prediction is not None and review.iou_prediction < LOW_IOU_PREDICTION:
         reasons.append(f"the model expects an IoU of {review.iou_prediction:.2f} only")
+    if review.agreement is not None and review.agreement < LOW_AGREEMENT:
+        reasons.append(f"the three planes agree by {review.agreement:.2f} only")
     # At its ends an object may end steeply, so there must be neighbours on both sides, and both must disagree.
     is_inside = len(neighbours) == 2 and review.area > 0
     if is_inside and review.neighbour_iou is not None and review.neighbour_iou < LOW_NEIGHBOUR_IOU:
         reasons.append(f"IoU of at most {review.neighbour_iou:.2f} with the slices beside it")
     if is_inside and all(abs(math.log(review.area / area)) > math.log(AREA_JUMP) for area in neighbours):
         reasons.append("its area is unlike that of both slices beside it")
-    return SliceReview(
-        review.index, review.area, review.iou_prediction, review.neighbour_iou, False, tuple(reasons)
-    )
+    return replace(review, reasons=tuple(reasons))

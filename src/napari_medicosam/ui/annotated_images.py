@@ -61,6 +61,12 @@ class AnnotatedImages:
         self._annotations.append(annotation)
         return annotation
 
+    def put(self, annotations: list[Annotation]) -> None:
+        """These, of the time points of one image, take the place of all that was known about it."""
+        image = annotations[0].image
+        others = [known for known in self._annotations if known.image is not image]
+        self._annotations = others + annotations
+
     def drop(self, image: Image) -> None:
         """Forget an image; what lies in layers is left alone."""
         image.events.data.disconnect(self._on_image_data)

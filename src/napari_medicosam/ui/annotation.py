@@ -146,6 +146,8 @@ class Annotation:
             self.history.clear()
         if layer is self.object_layer and layer is not None:
             self.edited.forget()
+        if layer is self.labels and layer is not None:
+            self.committed.changed(VoxelBox((0, 0, 0), self.shape_zyx))
 
     # ------------------------------------------------------------------ steps
 
@@ -225,6 +227,7 @@ class Annotation:
         before = self.mask(plane)
         if step is not None:
             self.remember(plane, before, step)
+        self.table = self.table.without_agreement(self.object_id, plane)
         region = Region.of_mask(before).union(Region.of_mask(mask))
         if region.is_empty:
             return
@@ -276,7 +279,12 @@ class Annotation:
             if object_id == self.object_id and plane.axis == axis and areas[plane.index] == area
         }
         anchors = {plane.index for plane in self.user_planes if plane.axis == axis}
-        return review_slices(areas, counts.shared(axis), predicted, anchors)
+        agreements = {
+            plane.index: agreement
+            for plane, agreement in self.table.agreements_of(self.object_id).items()
+            if plane.axis == axis
+        }
+        return review_slices(areas, counts.shared(axis), predicted, anchors, agreements)
 
     def remember(self, plane: SlicePlane, before: NDArray[np.bool_], step: Step) -> None:
         """What a step must put back on a slice; the first word counts."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
+from napari_medicosam.core.touched import TouchedSlices
 from napari_medicosam.ui import layers
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ class CommittedMasks:
         ours: the layers of the image.
         shape_zyx: of the volume.
         time: of which volume.
+        touched: what a journal has not seen yet.
     """
 
     ours: LayerSet
     shape_zyx: tuple[int, int, int]
     time: int = 0
+    touched: TouchedSlices = field(default_factory=TouchedSlices)
     _counted: dict[int, SliceCounts] = field(default_factory=dict)
     """Of the object that was asked about last; of others it would be memory for nothing."""
 
@@ -41,6 +44,7 @@ class CommittedMasks:
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
+        self.touched.add(box)
         for counts in self._counted.values():
             counts.changed(box)
 
@@ -60,7 +64,7 @@ class CommittedMasks:
             return SliceCounts(self.shape_zyx), True
         if object_id not in self._counted:
             self._counted = {object_id: SliceCounts(self.shape_zyx)}
-            self.changed(bounds)
+            self._counted[object_id].changed(bounds)
         counts = self._counted[object_id]
         return counts, counts.update(axis, MaskPart(label_map, bounds, object_id), seconds)
 

@@ -14,7 +14,7 @@ from napari_medicosam.errors import InputError
 from napari_medicosam.ui.swaps import LabelsSwap, StampSwap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -173,7 +173,7 @@ def write_committed(
     inner[writable & (inner == object_id)] = 0
     inner[writable & wanted & ~annotation.mask(plane)[region.slices_yx]] = object_id
     annotation.committed.changed(box)
-    table = annotation.table.recounted(before, inner, box)
+    table = annotation.table.recounted(before, inner, box).without_agreement(object_id, plane)
     annotation.table = table.with_record(replace(table.find(object_id), is_committed=True))
     return True
 
@@ -225,10 +225,26 @@ def add_labels(
     annotation.committed.changed(box)
     annotation.table = table.with_counts(counts, {}, box)
     if annotation.object_id in counts:
-        object_id = next_id(annotation)
-        record = ObjectRecord(object_id, f"object {object_id}")
-        annotation.table = annotation.table.with_record(record).with_current(record.object_id)
+        _begin_another(annotation)
     return tuple(sorted(counts))
+
+
+def describe(annotation: Annotation, records: Iterable[ObjectRecord], locked_classes: frozenset[int]) -> None:
+    """Take names, classes and locks of these objects; those that have no label are there all the same, empty."""
+    table = replace(annotation.table, locked_classes=locked_classes)
+    for one in records:
+        known = table.records.get(one.object_id, one)
+        known = replace(known, name=one.name, class_id=one.class_id, is_locked=one.is_locked)
+        table = table.with_record(known)
+    annotation.table = table
+    if table.record.is_locked:  # prompts are for one that may change
+        _begin_another(annotation)
+
+
+def _begin_another(annotation: Annotation) -> None:
+    object_id = next_id(annotation)
+    record = ObjectRecord(object_id, f"object {object_id}")
+    annotation.table = annotation.table.with_record(record).with_current(object_id)
 
 
 def keep_stamp(annotation: Annotation, step: Step, packed: PackedMask, *, is_there: bool) -> None:

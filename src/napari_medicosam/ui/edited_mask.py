@@ -10,6 +10,7 @@ import numpy as np
 from napari_medicosam.core.boxes import PackedMask, VoxelBox, box_of_used
 from napari_medicosam.core.results import Region
 from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
+from napari_medicosam.core.touched import TouchedSlices
 from napari_medicosam.ui import layers
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class EditedMask:
         time: of which volume.
         extent: where it may have voxels.
         version: another number after every change.
+        touched: what a journal has not seen yet.
     """
 
     ours: LayerSet
@@ -36,6 +38,7 @@ class EditedMask:
     time: int = 0
     extent: VoxelBox = field(default_factory=VoxelBox)
     version: int = 0
+    touched: TouchedSlices = field(default_factory=TouchedSlices)
     _counts: SliceCounts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,10 @@ class EditedMask:
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
+        self.touched.add(box)
+        self._look_at(box)
+
+    def _look_at(self, box: VoxelBox) -> None:
         self.extent = self.extent.union(box)
         self._counts.changed(box)
         self.version += 1
@@ -76,8 +83,11 @@ class EditedMask:
         """Find voxels that something else than us or napari's brush has written or removed."""
         label_map = self.label_map
         if label_map is not None:
-            self.changed(self.extent)
-            self.changed(box_of_used(label_map))
+            before = self.num_voxels
+            self._look_at(self.extent)
+            self._look_at(box_of_used(label_map))
+            if self.num_voxels != before:
+                self.touched.add(self.extent)
 
     def packed(self) -> PackedMask:
         """All of it."""

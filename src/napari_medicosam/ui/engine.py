@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import numpy as np
-
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.ui.torch_import import import_torch
@@ -147,7 +145,7 @@ class Engine:
         model = self._load_model(settings.model, report)
         report(0, 0, "Measuring intensities …")
         wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
-        mapping = resolve_intensity(wanted, np.asarray(settings.volume), is_rgb=settings.is_rgb)
+        mapping = resolve_intensity(wanted, settings.volume, is_rgb=settings.is_rgb)
         key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
         service = SegmentationService(model, mapping, _make_store(settings, key), settings.zoom)
         self._service = Made.of(service, settings.volume, *rest)

@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
+from napari_medicosam.io.session_journal import journals_folder
+from napari_medicosam.ui.docks import TabsOnShow
 from napari_medicosam.ui.keys import register_keys
 from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.ui.series import SeriesSession
@@ -77,7 +79,7 @@ def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
     viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
     known = _SESSIONS.get(viewer)
     if known is None or known.is_closed:
-        known = AnnotationSession(viewer)
+        known = AnnotationSession(viewer, journals=journals_folder())
         adopt(known)
     return known
 
@@ -98,6 +100,7 @@ class SegmentDock(SegmentWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(session=session(napari_viewer))
+        TabsOnShow(self)
 
 
 def series(viewer: napari.viewer.Viewer) -> SeriesSession:
@@ -116,3 +119,4 @@ class SeriesDock(SeriesWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(series=series(napari_viewer))
+        TabsOnShow(self)

@@ -92,7 +92,7 @@ REVIEW = Section(
         Hint("Says what is known about the slice", "point at it"),
     ),
     "A bar a slice, as high as the object is large. Blue: you prompted or painted it; green: the model is sure; "
-    "yellow: less so; red: doubtful, look at it.",
+    "yellow: less so; red: doubtful, look at it. Violet, from above: how far the three planes that voted disagree.",
 )
 
 TABLE = Section(

@@ -74,5 +74,11 @@ def keep_painted_labels(annotation: Annotation, edits: list[Edit]) -> bool:
     annotation.committed.changed(box)
     step = annotation.begin("paint labels")
     step.swaps["labels", len(step.swaps)] = LabelsSwap(annotation.committed, box, before)
-    annotation.table = annotation.table.recounted(before, now, box)
+    table = annotation.table.recounted(before, now, box)
+    changed = np.union1d(before[before != now], now[before != now])
+    for axis, index in enumerate(box.start_zyx):
+        if box.shape[axis] == 1:  # the slice that was painted on
+            for object_id in changed.tolist():
+                table = table.without_agreement(object_id, SlicePlane(axis, index))
+    annotation.table = table
     return bool(kept.any())

@@ -76,6 +76,8 @@ class Pipeline:
     def switch(self, kind: str, change: Callable[[Annotation, Step], None]) -> None:
         """Go on to another object, as one step: the current one is committed first, as far as it has a mask.
 
+        The layers are not refreshed: who calls it shows the other object.
+
         Raises:
             InputError: what `change` raises; nothing has happened then.
         """
@@ -86,8 +88,6 @@ class Pipeline:
             if annotation.num_open_voxels:
                 committing.commit(annotation, step)
             change(annotation, step)
-        if annotation.object_layer is not None:
-            self._bench.layers.refresh()
 
     def commit(self) -> int:
         """Move the current object's mask to the committed ones. Returns its voxels there.

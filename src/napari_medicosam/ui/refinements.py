@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.utils.notifications import show_info, show_warning
 
-from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.tasks import cleaned
@@ -16,11 +14,12 @@ from napari_medicosam.ui.tasks import cleaned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_medicosam.core.consensus import Consensus
+    from napari_medicosam.core.boxes import PackedMask
     from napari_medicosam.core.post_processing import CleanUp
     from napari_medicosam.predict.propagation import PropagationSettings
     from napari_medicosam.predict.tuning import TuningResult
     from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.tasks import Agreed
     from napari_medicosam.ui.workbench import Workbench
 
 
@@ -108,17 +107,22 @@ class Refinements:
             show_warning(f"The object was changed in the meantime: it is left as it is (no {kind})")
             return False
         annotation.replace_edited(after, annotation.begin(kind))
-        self._bench.layers.refresh()
-        self._bench.events.changed.emit()
         return True
 
     def _on_cleaned(self, annotation: Annotation, asked: tuple[int, int], after: PackedMask) -> None:
-        self._replace(annotation, asked, "clean up", after)
+        if self._replace(annotation, asked, "clean up", after):
+            self._show()
 
-    def _on_agreed(self, annotation: Annotation, asked: tuple[int, int], found: Consensus) -> None:
-        mask = np.array(found.mask)
-        for plane in annotation.user_planes:
-            plane.cut(mask)[...] = annotation.mask(plane)
-        after = PackedMask.of(mask, VoxelBox((0, 0, 0), annotation.shape_zyx))
-        if self._replace(annotation, asked, "consensus", after):
-            show_info(f"The three planes agree with a mean Dice of {found.mean_dice:.2f}")
+    def _on_agreed(self, annotation: Annotation, asked: tuple[int, int], found: Agreed) -> None:
+        kept = {plane: annotation.mask(plane) for plane in annotation.user_planes}
+        if not self._replace(annotation, asked, "consensus", found.packed):
+            return
+        annotation.table = annotation.table.with_agreements(annotation.object_id, found.agreements)
+        for plane, mask in kept.items():
+            annotation.write(plane, mask, None)  # the step remembers the whole mask already
+        self._show()
+        show_info(f"The three planes agree with a mean Dice of {found.mean_dice:.2f}")
+
+    def _show(self) -> None:
+        self._bench.layers.refresh()
+        self._bench.events.changed.emit()

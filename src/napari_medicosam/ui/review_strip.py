@@ -1,4 +1,7 @@
-"""A strip that draws each slice of the current object: how large, how sure the model is, and which are doubtful."""
+"""A strip that draws each slice of the current object: how large, how sure the model is, and which are doubtful.
+
+Where three planes voted on the mask, what hangs from above is how far they disagree.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QRectF, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QPainter
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
+from napari_medicosam.core.consensus import LOW_AGREEMENT
 from napari_medicosam.ui.controls import button, told
 
 if TYPE_CHECKING:
@@ -26,8 +30,16 @@ _ANCHOR, _SURE, _UNSURE, _DOUBTFUL = (
     QColor("#c9b458"),
     QColor("#e0563c"),
 )
+_DISAGREEMENT = QColor("#a85be0")
 _SURE_FROM = 0.8
-_HEIGHT = 44
+_HEIGHT, _LANE = 44, 16
+"""Of the bars, and of what hangs from above them where planes voted: all of it where they agree by a half or less."""
+
+_TIP = (
+    "Slices of the object: bar height is area; blue yours, green sure, yellow less so, red doubtful. "
+    "Click to go there."
+)
+_VOTED_TIP = "From above: how far the three planes disagree, pale where little."
 
 
 class ReviewStrip(QWidget):
@@ -41,6 +53,12 @@ class ReviewStrip(QWidget):
         super().__init__(parent)
         self._session = session
         self._bars = _Bars(session=session)
+        self._legend = QLabel(
+            f'<span style="color: {_DISAGREEMENT.name()}">■</span> from above: how far three planes disagree'
+        )
+        self._legend.setToolTip(_VOTED_TIP)
+        self._legend.setWordWrap(True)
+        self._legend.hide()
         self._next = button("Next doubtful slice", "Go to the next slice that deserves a second look")
         self._absent = button(
             "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
@@ -54,6 +72,7 @@ class ReviewStrip(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self._bars)
+        layout.addWidget(self._legend)
         layout.addLayout(row)
         self._timer.timeout.connect(self.refresh)
         self._next.clicked.connect(self._on_next_clicked)
@@ -71,6 +90,7 @@ class ReviewStrip(QWidget):
             self._timer.start(0)
             return
         self._bars.show_reviews(reviews, session.num_slices)
+        self._legend.setVisible(self._bars.is_voted)
         count = sum(bool(review.reasons) for review in reviews)
         self._next.setEnabled(count > 0)
         is_there = session.record is not None and session.has_user_slices(session.object_id)
@@ -95,41 +115,55 @@ class ReviewStrip(QWidget):
 
 
 class _Bars(QWidget):
-    """One bar a slice: its height is the area, its colour what is thought of it; a click goes there."""
+    """One bar a slice: its height is the area, its colour what is thought of it; a click goes there.
+
+    Attributes:
+        is_voted: planes voted on some of the slices.
+    """
 
     def __init__(self, *, session: AnnotationSession) -> None:
         super().__init__()
         self._session = session
         self._reviews: tuple[SliceReview, ...] = ()
         self._num_slices = 1
+        self.is_voted = False
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
-        self.setToolTip(
-            "Slices of the object: bar height is area; blue yours, green sure, yellow less so, red doubtful. "
-            "Click to go there."
-        )
+        self.setToolTip(_TIP)
 
     def sizeHint(self) -> QSize:  # noqa: N802  Qt's name
         """A strip."""
-        return QSize(200, _HEIGHT)
+        return QSize(200, _HEIGHT + self._lane)
+
+    @property
+    def _lane(self) -> int:
+        return _LANE if self.is_voted else 0
 
     def show_reviews(self, reviews: tuple[SliceReview, ...], num_slices: int) -> None:
         """Draw these."""
         self._reviews, self._num_slices = reviews, max(num_slices, 1)
+        is_voted = any(review.agreement is not None for review in reviews)
+        if is_voted != self.is_voted:
+            self.is_voted = is_voted
+            self.setToolTip(f"{_TIP} {_VOTED_TIP}" if is_voted else _TIP)
+            self.updateGeometry()
         self.update()
 
     def paintEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
         """Draw the bars and where the viewer is."""
         painter = QPainter(self)
-        height, step = float(self.height()), self.width() / self._num_slices
+        height, lane, step = float(self.height()), float(self._lane), self.width() / self._num_slices
         ground = QColor(self.palette().color(self.foregroundRole()))
         ground.setAlpha(28)
         painter.fillRect(self.rect(), ground)
         largest = max((review.area for review in self._reviews), default=1)
         for review in self._reviews:
-            tall = max(height * review.area / max(largest, 1), 3.0)
-            bar = QRectF(review.index * step, height - tall, max(step - 0.5, 1.0), tall)
-            painter.fillRect(bar, _colour(review))
+            left, wide = review.index * step, max(step - 0.5, 1.0)
+            tall = max((height - lane) * review.area / max(largest, 1), 3.0)
+            painter.fillRect(QRectF(left, height - tall, wide, tall), _colour(review))
+            if review.agreement is not None:
+                hanging = (lane - 2) * min(2 * (1 - review.agreement), 1.0)
+                painter.fillRect(QRectF(left, 0.0, wide, hanging), _disagreement(review.agreement))
         here = self._session.slice_index
         if here is not None:
             ground.setAlpha(220)
@@ -166,6 +200,13 @@ def _colour(review: SliceReview) -> QColor:
     return _SURE if is_sure else _UNSURE
 
 
+def _disagreement(agreement: float) -> QColor:
+    colour = QColor(_DISAGREEMENT)
+    if agreement >= LOW_AGREEMENT:
+        colour.setAlpha(120)
+    return colour
+
+
 def _text(review: SliceReview) -> str:
     said = [f"Slice {review.index}: {review.area} pixels"]
     if review.is_anchor:
@@ -174,4 +215,6 @@ def _text(review: SliceReview) -> str:
         said.append(f"predicted IoU {review.iou_prediction:.2f}")
     if review.neighbour_iou is not None:
         said.append(f"IoU {review.neighbour_iou:.2f} with a slice beside it")
+    if review.agreement is not None:
+        said.append(f"the three planes agree by {review.agreement:.2f} (1: entirely)")
     return "\n".join([*said, *(f"Doubtful: {reason}" for reason in review.reasons)])

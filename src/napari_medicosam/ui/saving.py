@@ -47,16 +47,22 @@ class Saving:
             committing.put_into(known, layers.voxels(label_map, known.time))
         return label_map
 
-    def labels(self, path: Path) -> None:
+    def labels(self, path: Path, noted: Callable[[], Callable[[], None]]) -> None:
         """Write the label map with the geometry of the image; the object being edited is in it.
+
+        Args:
+            path: of the file.
+            noted: called when the masks were copied; what it returns is called when they are written.
 
         Raises:
             InputError: when nothing was segmented yet.
         """
         label_map = self.label_map()
-        layer: Any = self._bench.wanted().labels
+        annotation = self._bench.wanted()
+        layer: Any = annotation.labels
         _, meta, _ = layer.as_layer_data_tuple()
-        self._write(path, partial(save_labels, path, label_map, meta))
+        names = {record.object_id: record.name for record in annotation.table.records.values()}
+        self._write(path, partial(save_labels, path, label_map, meta, names), noted())
 
     def measurements(self, path: Path, class_name: Callable[[int | None], str]) -> None:
         """Write a table of all objects of the shown time point.
@@ -87,6 +93,9 @@ class Saving:
             raise InputError("nothing to save: segment an object first")
         self._write(path, partial(save_table, path, rows))
 
-    def _write(self, path: Path, task: Callable[[], str]) -> None:
-        saved = self._bench.events.saved
-        self._bench.runner.submit(lambda report: task(), saved.emit, key=("save", path), is_kept=True)
+    def _write(self, path: Path, task: Callable[[], str], then: Callable[[], None] = lambda: None) -> None:
+        def written(where: str) -> None:
+            then()
+            self._bench.events.saved.emit(where)
+
+        self._bench.runner.submit(lambda report: task(), written, key=("save", path), is_kept=True)

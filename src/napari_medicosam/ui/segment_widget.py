@@ -28,6 +28,7 @@ from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
 from napari_medicosam.ui.review_strip import ReviewStrip
+from napari_medicosam.ui.session_menu import RestoreBar, SessionButton
 from napari_medicosam.ui.window_box import WindowBox
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ _NARROW, _ROOM = 32, 10
 _STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; font-weight: bold; }"
 """A blue that can be seen on the ground of light and dark themes."""
 _CHECKPOINTS = "Checkpoints (*.pth *.pt *.safetensors)"
-_LABEL_FILES = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
+_LABEL_FILES = (
+    "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
+    ";;DICOM segmentation (*.dcm);;OME-Zarr (*.zarr)"
+)
 
 
 class SegmentWidget(QWidget):
@@ -77,13 +81,17 @@ class SegmentWidget(QWidget):
         parts.addStretch(1)
 
         self._save = button("Save labels …", "Write the labels with the geometry of the image")
+        self._session_menu = SessionButton(session=self._session)
         self._help = button("?", "Show all keys and mouse gestures")
         self._help.setMaximumWidth(_NARROW)
         last = QHBoxLayout()
         last.addWidget(self._save, stretch=1)
+        last.addWidget(self._session_menu)
         last.addWidget(self._help)
         layout = QVBoxLayout(self)
         close_together(layout)
+        self._restore_bar = RestoreBar(session=self._session)
+        layout.addWidget(self._restore_bar)
         layout.addWidget(self._state_part())
         layout.addWidget(ScrollColumn(content), stretch=1)
         layout.addLayout(last)
@@ -263,6 +271,8 @@ class SegmentWidget(QWidget):
         self._objects.refresh()
         self._refine.refresh()
         self._save.setEnabled(session.has_labels)
+        self._session_menu.refresh()
+        self._restore_bar.refresh()
         self._propagation.refresh()
         self._zoom.setCurrentText(session.zoom.policy)
         self._bar.setVisible(session.is_busy)

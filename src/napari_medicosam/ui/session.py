@@ -18,7 +18,9 @@ from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui.engine import ServiceSource, is_local
+from napari_medicosam.ui.journals import Journals
 from napari_medicosam.ui.saving import Saving
+from napari_medicosam.ui.session_keeping import KeepingMethods
 from napari_medicosam.ui.session_objects import ObjectMethods
 from napari_medicosam.ui.session_prompts import PromptMethods
 from napari_medicosam.ui.session_volume import VolumeMethods
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 _PROBE = np.array([[[0.0, 1.0]]])
 
 
-class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods):
+class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMethods):
     """Objects, prompts and masks of the images of one viewer.
 
     All methods are for the GUI thread and return at once; what takes long runs on a worker (`wait` waits).
@@ -50,12 +52,20 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods):
         viewer: a napari viewer with a window.
         runner: None makes one; `Runner(synchronous=True)` does everything at once.
         engine: makes the service on the worker; None takes `Engine()`.
+        journals: folder where work is written to while it is done, for the case of a crash; None does not.
     """
 
     def __init__(
-        self, viewer: Viewer, *, runner: Runner | None = None, engine: ServiceSource | None = None
+        self,
+        viewer: Viewer,
+        *,
+        runner: Runner | None = None,
+        engine: ServiceSource | None = None,
+        journals: Path | None = None,
     ) -> None:
         super().__init__(viewer, runner=runner, engine=engine)
+        if journals is not None:
+            self._journals = Journals(self._bench, self._images, self._state_of, journals)
         self._saving = Saving(self._bench, self._images)
         self.windowing = Windowing(self)
         """Windows to offer for the image, and the tie to its layer's contrast limits."""
@@ -79,6 +89,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods):
         if self._is_closed:
             return
         self._is_closed = True
+        if self._journals is not None:
+            self._journals.close()
         self._tidying.stop()
         self._tidying.timeout.disconnect(self._tidy)
         self._sizes.close()
@@ -204,7 +216,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods):
         Raises:
             InputError: when nothing was segmented yet.
         """
-        self._saving.labels(Path(path))
+        self._saving.labels(Path(path), partial(self._saving_of, self.image))
 
     def label_map(self) -> NDArray[Any]:
         """A copy (uint16) of all masks in the image's shape, with the object that is being edited.

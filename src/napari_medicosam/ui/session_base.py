@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import InputError
@@ -95,9 +95,10 @@ class SessionBase:
         return self._layers.wanted()
 
     def _settings(self) -> ServiceSettings:
-        return ServiceSettings(
-            self.model, self.window, self._wanted().volume, self.embeddings_folder, self.zoom
-        )
+        return self._settings_on(self._wanted().volume)
+
+    def _settings_on(self, volume: Any) -> ServiceSettings:
+        return ServiceSettings(self.model, self.window, volume, self.embeddings_folder, self.zoom)
 
     def _show_colours(self) -> None:
         """Objects of a class are shown in its colour, hidden ones not at all."""

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.notifications import show_info
 
+from napari_medicosam.core.history import Step
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.tasks import read_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_medicosam.core.commit_policy import CommitPolicy
-    from napari_medicosam.core.history import Step
     from napari_medicosam.core.label_classes import LabelClasses
     from napari_medicosam.core.object_table import ObjectRecord
     from napari_medicosam.io.label_class_files import LabelClassFile
@@ -240,6 +240,44 @@ class ObjectMethods(SessionBase):
         Raises:
             InputError: for another shape, numbers that are no labels, or a label that is an object already.
         """
+        annotation, volume = self._wanted(), self._labels_wanted(label_map)
+        self._pipeline.propagations.stop()
+        self._layers.make_missing()
+        annotation.edited.look_everywhere()
+        with annotation.step("add labels") as step:
+            added = committing.add_labels(annotation, step, volume, names or {})
+        self._show_object()
+        return added
+
+    def begin_with(
+        self,
+        label_map: ArrayLike,
+        objects: Iterable[ObjectRecord] = (),
+        locked_classes: frozenset[int] = frozenset(),
+    ) -> None:
+        """Take labels as `add_labels` does, with what is known of their objects, and begin there: not a step to undo.
+
+        Nothing that was done on the image before can be taken back then, and it is nobody's effort.
+
+        Args:
+            label_map: as of `add_labels`.
+            objects: of them `name`, `class_id` and `is_locked` count; those without a label are empty objects.
+            locked_classes: as `lock_class` has them.
+
+        Raises:
+            InputError: as `add_labels`.
+        """
+        annotation, volume = self._wanted(), self._labels_wanted(label_map)
+        self._pipeline.propagations.stop()
+        self._layers.make_missing()
+        annotation.edited.look_everywhere()
+        committing.add_labels(annotation, Step("begin", annotation.object_id), volume, {})
+        committing.describe(annotation, objects, locked_classes)
+        annotation.history.clear()
+        self._show_object()
+
+    def _labels_wanted(self, label_map: ArrayLike) -> NDArray[np.int64]:
+        """Labels of the image's shape as (z, y, x); `InputError` for anything else."""
         annotation = self._wanted()
         labels = np.asarray(label_map)
         if labels.dtype.kind not in "iub" or labels.shape not in (
@@ -253,14 +291,7 @@ class ObjectMethods(SessionBase):
             raise InputError(
                 f"wanted labels of shape {annotation.shape_zyx}, got one slice of {labels.shape}"
             )
-        self._pipeline.propagations.stop()
-        self._layers.make_missing()
-        annotation.edited.look_everywhere()
-        with annotation.step("add labels") as step:
-            volume = labels.reshape(annotation.shape_zyx).astype(np.int64, copy=False)
-            added = committing.add_labels(annotation, step, volume, names or {})
-        self._show_object()
-        return added
+        return labels.reshape(annotation.shape_zyx).astype(np.int64, copy=False)
 
     def _on_classes_read(self, read: LabelClassFile) -> None:
         for skipped in read.skipped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.interpolation import interpolate_slices
 from napari_medicosam.core.measurements import measure_label_map, measurements_table
-from napari_medicosam.core.negative_clicks import without_negative_clicks
 from napari_medicosam.core.post_processing import CleanUp, clean_up
-from napari_medicosam.core.results import Region, SegmentResult, frozen_array
+from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
+from napari_medicosam.predict.objects import as_clicked
 from napari_medicosam.predict.propagation import Gap, ObjectRun, propagate_objects
 from napari_medicosam.predict.three_planes import agree_on_three_planes
 from napari_medicosam.predict.tuning import tune_on_object
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.consensus import Consensus
     from napari_medicosam.core.geometry import SlicePlane, SliceStack
     from napari_medicosam.core.intensity import IntensityMapping
     from napari_medicosam.core.results import SegmentRequest
@@ -51,24 +50,31 @@ class Worker:
     engine: ServiceSource
     encode_seconds: float | None = None
     _measured: Made[IntensityMapping] | None = None
+    _weights: tuple[str, str] = ("", "")
 
     def window_range(self, settings: ServiceSettings) -> tuple[float, float] | None:
         """The intensities that are black and white to the model, once that was measured. For the GUI thread."""
+        mapping = self.mapping(settings)
+        return None if mapping is None else (mapping.low, mapping.high)
+
+    def mapping(self, settings: ServiceSettings) -> IntensityMapping | None:
+        """How intensities are shown to the model, once that was measured. For the GUI thread."""
         measured = self._measured
         if measured is None or not measured.is_from(settings.volume, settings.model, settings.window):
             return None
-        return measured.thing.low, measured.thing.high
+        return measured.thing
+
+    def weights_sha256(self, model: str) -> str:
+        """Of the weights that answered last, if they are this model's; else "". For the GUI thread."""
+        name, sha256 = self._weights
+        return sha256 if name == model else ""
 
     def segment(self, settings: ServiceSettings, request: SegmentRequest, report: Report) -> SegmentResult:
         """Answer one request. What the user clicked away is away, whatever the model says."""
         service = self._service(settings, report)
         if not request.prompts.is_stop:
             self._encode(service, request.plane, request.image_slice, report)
-        result = service.segment(request)
-        mask = without_negative_clicks(result.mask, request.prompts.points)
-        if mask is result.mask:
-            return result
-        return replace(result, mask=frozen_array(mask), region=Region.of_mask(mask))
+        return as_clicked(service.segment(request), request.prompts)
 
     def prepare(
         self, settings: ServiceSettings, plane: SlicePlane, image_slice: NDArray[Any], report: Report
@@ -115,13 +121,15 @@ class Worker:
         packed: PackedMask,
         how: PropagationSettings,
         report: Report,
-    ) -> Consensus:
+    ) -> Agreed:
         """What three axes say together about a mask that was made along the stack's."""
         service: Any = self._service(settings, report)
         began = time.monotonic()
         for progress in agree_on_three_planes(service, stack, packed.unpacked(stack.shape_zyx), how):
             if progress.result is not None:
-                return progress.result
+                found = progress.result
+                packed = PackedMask.of(found.mask, VoxelBox((0, 0, 0), stack.shape_zyx))
+                return Agreed(packed, found.agreement_by_plane(), found.mean_dice)
             _report_left(report, "Other planes", (progress.done, progress.total), began)
         raise RuntimeError("a consensus that comes to no end")
 
@@ -149,6 +157,8 @@ class Worker:
         service = self.engine.service(settings, report)
         if service.mapping is not None:
             self._measured = Made.of(service.mapping, settings.volume, settings.model, settings.window)
+        model = getattr(service, "model", None)  # a service of another make may have none
+        self._weights = (settings.model, getattr(model, "weights_sha256", ""))
         return service
 
     def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:
@@ -159,6 +169,21 @@ class Worker:
         began = time.monotonic()
         service.embed(plane, image_slice)
         self.encode_seconds = time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed:
+    """What three axes say together.
+
+    Attributes:
+        packed: the mask.
+        agreements: how well they agree on each slice along all axes, 0..1.
+        mean_dice: over all pairs of them.
+    """
+
+    packed: PackedMask
+    agreements: Mapping[SlicePlane, float]
+    mean_dice: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,15 +282,17 @@ def save_table(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) -> str:
-    """Write labels through the plugin's writer; an existing file is replaced. Returns the path.
+def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any], names: dict[int, str]) -> str:
+    """Write labels, and what they are called, through the plugin's writer; an existing file is replaced.
+
+    Returns the path.
 
     Volumes over time become a file each, NAME_t0.nii.gz and so on; none may exist, as only NAME was asked about.
     """
     from napari_medicosam.io.writer import write_labels_layer
 
     if labels.ndim < 4:
-        return write_labels_layer(str(path), labels, layer_meta)[0]
+        return write_labels_layer(str(path), labels, layer_meta, names)[0]
     stem, dot, ending = path.name.partition(".")
     paths = [path.with_name(f"{stem}_t{time}{dot}{ending}") for time in range(len(labels))]
     old = [one.name for one in paths if one.exists()]
@@ -278,7 +305,7 @@ def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any]) ->
         if name in meta and not isinstance(meta[name], str):
             meta[name] = meta[name][-3:]
     for one, volume in zip(paths, labels, strict=True):
-        write_labels_layer(str(one), volume, meta)
+        write_labels_layer(str(one), volume, meta, names)
     return f"{paths[0]} … {paths[-1].name}"
 
 

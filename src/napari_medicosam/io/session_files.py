@@ -1,0 +1,210 @@
+"""A session as a file: one folder, or the same folder as one zip. docs/session_files.md describes the format.
+
+session.json        all but the masks (`io/session_document.py`)
+masks.zarr/
+    labels  [t, z, y, x]  uint16, committed objects
+    edited  [t, z, y, x]  uint8, 1 where the current object of a time point is while it is being edited
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore, ZipStore
+
+from napari_medicosam.core.session_state import SavedSession
+from napari_medicosam.errors import FileError, MedicoSamError
+from napari_medicosam.io.replacing import replace_file, replace_folder
+from napari_medicosam.io.session_document import parse_document
+from napari_medicosam.io.session_values import document_of, software_versions, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.session_state import SessionState
+
+ZIP_SUFFIX = ".zip"
+_DOCUMENT, _MASKS = "session.json", "masks.zarr"
+_MAX_DOCUMENT_BYTES = 256 << 20
+_CHUNK_BYTES = 8 << 20
+
+
+def write_session(path: Path, session: SavedSession, *, overwrite: bool = False) -> None:
+    """Write a session: a zip where the name ends in .zip, else a folder. Written beside, read back, then moved.
+
+    Args:
+        path: the file or folder to make, in a folder that exists.
+        session: its image's digest is known.
+        overwrite: whether an old session may be replaced. Nothing else than a session ever is.
+
+    Raises:
+        FileError: when something else is there, or it cannot be written.
+    """
+    if path.suffix.lower() == ZIP_SUFFIX:
+        _check_replaced(path, is_session=path.is_file() and zipfile.is_zipfile(path))
+        replace_file(
+            path,
+            ZIP_SUFFIX,
+            lambda temporary: _write_zip(temporary, session),
+            lambda temporary: _verify(temporary, session),
+            overwrite=overwrite,
+        )
+        return
+    _check_replaced(path, is_session=(path / _DOCUMENT).is_file())
+    replace_folder(
+        path,
+        ".partial",
+        lambda temporary: _write_folder(temporary, session),
+        lambda temporary: _verify(temporary, session),
+        overwrite=overwrite,
+    )
+
+
+def read_state(path: Path) -> SessionState:
+    """All of a session but its masks; voxels are not counted yet.
+
+    Args:
+        path: a folder, its `session.json`, or a zip.
+
+    Raises:
+        FileError: for what is no session, is damaged, or of a later version.
+    """
+    path = _root(path)
+    try:
+        with _document_stream(path) as stream:
+            text = stream.read(_MAX_DOCUMENT_BYTES + 1)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise FileError(f"{path} cannot be read as a session: it has no {_DOCUMENT} ({error})") from error
+    if len(text) > _MAX_DOCUMENT_BYTES:
+        raise FileError(f"{path} is damaged: its {_DOCUMENT} is larger than {_MAX_DOCUMENT_BYTES >> 20} MB")
+    try:
+        return state_of(parse_document(text))
+    except FileError as error:
+        raise FileError(f"{path} cannot be read as a session: {error}") from error
+
+
+def read_session(path: Path) -> SavedSession:
+    """A session with its masks, voxels counted. Ask `read_state` first whether its image is one you know.
+
+    Raises:
+        FileError: as `read_state`, and for masks that are missing, damaged or of another shape.
+    """
+    path = _root(path)
+    state = read_state(path)
+    try:
+        with _open_store(path) as (store, inner):
+            found = [
+                _read_array(store, f"{inner}{name}", dtype, state)
+                for name, dtype in (("labels", "uint16"), ("edited", "uint8"))
+            ]
+    except MedicoSamError:
+        raise
+    except Exception as error:  # zarr and its codecs name many; to the user they are one
+        raise FileError(f"{path} is damaged: its masks cannot be read ({_reason(error)})") from error
+    return SavedSession(state, found[0], found[1] != 0).counted()
+
+
+def _root(path: Path) -> Path:
+    """A file dialog can choose files alone: `session.json` stands for its folder."""
+    path = path.parent if path.name == _DOCUMENT else path
+    if not path.exists():
+        raise FileError(f"{path} does not exist: wanted a session, a folder or a zip")
+    return path
+
+
+def _check_replaced(path: Path, *, is_session: bool) -> None:
+    is_there = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if is_there and not is_session:
+        raise FileError(f"{path} exists and is no session: choose another name")
+
+
+def _write_folder(folder: Path, session: SavedSession) -> None:
+    document = document_of(session.state, software_versions())
+    text = document.model_dump_json(indent=1) + "\n"
+    (folder / _DOCUMENT).write_text(text, encoding="utf-8")
+    store = LocalStore(folder / _MASKS)
+    zarr.create_group(store)
+    for name, masks in (("labels", session.labels), ("edited", session.edited.astype(np.uint8))):
+        rows, columns = masks.shape[2:]
+        slices = max(1, _CHUNK_BYTES // (rows * columns * masks.itemsize))
+        made = zarr.create_array(
+            store,
+            name=name,
+            shape=masks.shape,
+            chunks=(1, min(slices, masks.shape[1]), rows, columns),
+            dtype=masks.dtype,
+            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+            fill_value=0,
+            dimension_names=("t", "z", "y", "x"),
+        )
+        made[...] = masks
+
+
+def _write_zip(path: Path, session: SavedSession) -> None:
+    with tempfile.TemporaryDirectory(prefix=".medicosam-", dir=path.parent) as folder:
+        whole = Path(folder)
+        _write_folder(whole, session)
+        with zipfile.ZipFile(path, "w") as packed:
+            for one in sorted(whole.rglob("*")):
+                if one.is_file():
+                    how = zipfile.ZIP_DEFLATED if one.suffix == ".json" else zipfile.ZIP_STORED
+                    packed.write(one, one.relative_to(whole).as_posix(), how)
+
+
+def _verify(path: Path, session: SavedSession) -> None:
+    """Raise `FileError` unless what was written is what was to be."""
+    found = read_session(path)
+    software = software_versions()
+    is_same = (
+        document_of(found.state, software) == document_of(session.state, software)
+        and np.array_equal(found.labels, session.labels)
+        and np.array_equal(found.edited, session.edited)
+    )
+    if not is_same:
+        raise FileError(f"{path} was written, but reads back otherwise: nothing was replaced")
+
+
+@contextmanager
+def _document_stream(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        with (path / _DOCUMENT).open("rb") as stream:
+            yield stream
+    else:
+        with zipfile.ZipFile(path) as packed, packed.open(_DOCUMENT) as stream:
+            yield stream
+
+
+@contextmanager
+def _open_store(path: Path) -> Iterator[tuple[Any, str]]:
+    """The store with the masks, and what their names in it begin with."""
+    if path.is_dir():
+        yield LocalStore(path / _MASKS, read_only=True), ""
+        return
+    store = ZipStore(path, mode="r", read_only=True)
+    try:
+        yield store, f"{_MASKS}/"
+    finally:
+        store.close()
+
+
+def _read_array(store: Any, name: str, dtype: str, state: SessionState) -> NDArray[Any]:
+    array = zarr.open_array(store, path=name, mode="r")
+    wanted = state.image.shape_tzyx
+    if array.shape != wanted or array.dtype != np.dtype(dtype):
+        raise FileError(
+            f"the session is damaged: {name} is {array.dtype} of shape {array.shape}, wanted {dtype} of {wanted}"
+        )
+    return np.asarray(array[...])
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__

@@ -1,0 +1,298 @@
+"""Session files and journals without a window: what is written comes back, and what is damaged is said."""
+
+import json
+import os
+import time
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medicosam.core.effort import ObjectEffort
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.core.image_digest import image_digest
+from napari_medicosam.core.intensity import IntensityMapping
+from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
+from napari_medicosam.core.results import Region
+from napari_medicosam.core.session_state import (
+    ImageReference,
+    ModelUse,
+    SavedSession,
+    SessionState,
+    TimeState,
+)
+from napari_medicosam.core.volume_prompts import (
+    VolumeBox,
+    VolumeLasso,
+    VolumePoint,
+    VolumePrompts,
+    VolumeScribble,
+    volume_mask,
+)
+from napari_medicosam.errors import FileError
+from napari_medicosam.io.session_files import read_session, read_state, write_session
+from napari_medicosam.io.session_journal import (
+    KEPT_DAYS,
+    JournalWriter,
+    Patch,
+    find_journals,
+    read_journal,
+    remove_journal,
+)
+from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.predict.zoom import ZoomRule
+
+SHAPE = (2, 6, 12, 17)
+VERSION_1 = Path(__file__).with_name("session_v1.zip")
+
+
+def example():
+    """A session of every kind of thing: two time points, all prompts, one object being edited."""
+    labels, edited = np.zeros(SHAPE, np.uint16), np.zeros(SHAPE, bool)
+    labels[0, 1:3, 2:9, 3:8] = 1
+    labels[1, 4, 0, 0] = 700
+    edited[1, 2:4, 5:11, 5:9] = True
+    hint = np.zeros(SHAPE[2:], bool)
+    hint[2:7, 3:6] = True
+    hint[3, 4] = False
+    prompts = VolumePrompts(
+        (VolumePoint((1.0, 2.25, 3.0), True, 0), VolumePoint((1.0, 1 / 3, 16.0), False, 0)),
+        (VolumeBox(0, 4, (1.0, 2.5, 12.0, 17.0)),),
+        (VolumeScribble(1, 3, ((0.0, 1.0), (4.0, 5.0)), False),),
+        (VolumeLasso(2, 3, ((0.0, 1.0), (4.0, 5.0), (5.0, 2.0))),),
+        (volume_mask(SlicePlane(0, 2), hint),),
+    )
+    table = ObjectTable(locked_classes=frozenset({2}))
+    for record in (
+        ObjectRecord(1, "left kidney", 1, is_committed=True),
+        ObjectRecord(7, "naïve", is_visible=False),
+        ObjectRecord(700, "cyst", 2, is_locked=True, is_committed=True),
+    ):
+        table = table.with_record(record)
+    table = table.with_current(7).with_prompts(7, prompts)
+    table = table.with_anchors(1, frozenset([SlicePlane(0, 3), SlicePlane(2, 16)]))
+    table = table.with_agreements(1, {SlicePlane(1, 4): 0.75})
+    effort = ObjectEffort(12.125, corrections=1)
+    effort.counts.update({"point": 3, "undo": 1})
+    state = SessionState(
+        ImageReference(SHAPE, "int16", (2.5, 0.7, 0.7), sha256="ab" * 32),
+        ModelUse(
+            "medicosam_lite",
+            "auto",
+            "cd" * 32,
+            IntensityMapping("percentile", -3.5, 817.25),
+            asdict(ZoomRule(max_share=0.1)),
+            asdict(PropagationSettings(box_extension_mm=2.0)) | {"mode": "box+points"},
+        ),
+        (TimeState(1, table, {(1, SlicePlane(0, 3)): (0.9137, 35)}), TimeState(0, table.with_current(1))),
+        LabelClasses.from_names(["kidney", "cyst"]),
+        effort={7: effort},
+    )
+    return SavedSession(state, labels, edited).counted()
+
+
+def check_same(found, wanted):
+    assert found.state == wanted.state
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.edited, wanted.edited)
+    assert (found.labels.dtype, found.edited.dtype) == (np.uint16, bool)
+
+
+@pytest.mark.parametrize("name", ["case.zip", "case"])
+def test_a_session_comes_back_and_is_replaced_only_when_that_is_wanted(tmp_path, name):
+    path, session = tmp_path / name, example()
+    write_session(path, session)
+    check_same(read_session(path), session)
+    counted = read_session(path).state.times[0].table.records
+    assert (counted[700].num_voxels, counted[700].bounds.start_zyx) == (1, (4, 0, 0))
+    other = replace(
+        session, labels=np.where(session.labels == 1, 9, session.labels).astype(np.uint16)
+    ).counted()
+    with pytest.raises(FileError, match="exists already"):
+        write_session(path, other)
+    write_session(path, other, overwrite=True)
+    check_same(read_session(path), other)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [name]
+    if path.is_dir():
+        check_same(read_session(path / "session.json"), other)
+
+
+@pytest.mark.parametrize("name", ["notes.zip", "notes"])
+def test_nothing_but_a_session_is_replaced(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir()
+    (path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileError, match="no session"):
+        write_session(path, example(), overwrite=True)
+    assert (path / "thesis.txt").read_text() == "years of work"
+
+
+def test_no_path_and_no_clock_time_is_in_a_session(tmp_path):
+    write_session(tmp_path / "case", example())
+    content = json.loads((tmp_path / "case" / "session.json").read_text())
+    assert content["image"]["file"] is None
+    assert str(tmp_path) not in json.dumps(content)
+    assert set(content) == {
+        "format", "version", "software", "image", "model", "classes", "policy", "times", "effort",
+    }  # fmt: skip
+
+
+def changed(session, place, value):
+    """The text of `session.json` with one value changed."""
+    path, *rest = place
+    content = json.loads((session / "session.json").read_text())
+    parent = content
+    for key in (path, *rest)[:-1]:
+        parent = parent[key]
+    parent[(path, *rest)[-1]] = value
+    (session / "session.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("version",), 2, "version 2"),
+        (("format",), "a recipe", "format"),
+        (("surname",), "Doe", "surname"),
+        (("times", 0, "current"), 3, "no object 3"),
+        (("times", 0, "time"), 2, "time point 2"),
+        (("times", 0, "objects", 0, "id"), 7, "object 7 twice"),
+        (("times", 0, "objects", 0, "anchors"), [[0, 6]], "slice 6"),
+        (("times", 0, "objects", 1, "prompts", 0, "position_zyx"), [1, 2, 300], "outside the image"),
+        (("times", 0, "objects", 1, "prompts", 5, "bits"), "AAAA", "3 bytes"),
+        (("times", 0, "objects", 1, "prompts", 5, "region_yxyx"), [2, 3, 7, 60], "outside the image"),
+        (("image", "shape_tzyx"), [2, 7, 12, 17], "damaged"),
+    ],
+)
+def test_what_is_wrong_in_a_session_is_said(tmp_path, place, value, message):
+    path = tmp_path / "case"
+    write_session(path, example())
+    changed(path, place, value)
+    with pytest.raises(FileError, match=message):
+        read_session(path)
+
+
+def test_damaged_masks_are_noticed(tmp_path):
+    path = tmp_path / "case"
+    write_session(path, example())
+    chunk = next(one for one in (path / "masks.zarr" / "labels" / "c").rglob("*") if one.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(FileError, match="damaged"):
+        read_session(path)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_bytes(b"PK no zip"), lambda path: path.mkdir(), None]
+)
+def test_what_is_no_session_is_refused(tmp_path, make):
+    path = tmp_path / "case.zip"
+    if make is not None:
+        make(path)
+    with pytest.raises(FileError, match="session"):
+        read_state(path)
+
+
+def test_version_1_stays_readable():
+    """The file was written by the first version of this format, and is never written anew."""
+    check_same(read_session(VERSION_1), example())
+    with zipfile.ZipFile(VERSION_1) as packed:
+        assert json.loads(packed.read("session.json"))["version"] == 1
+
+
+def patches_of(session, labels_z, edited_z=()):
+    whole = Region(0, 0, *SHAPE[2:])
+    return [Patch("labels", 0, z, whole, session.labels[0, z]) for z in labels_z] + [
+        Patch("edited", 1, z, Region(5, 5, 11, 9), session.edited[1, z, 5:11, 5:9]) for z in edited_z
+    ]
+
+
+def written(folder, session):
+    """A journal of three records, the last with the edited mask, whose writer was killed."""
+    writer = JournalWriter(folder, session.state.image.sha256)
+    rest = Patch("labels", 1, 4, Region(0, 0, 1, 1), session.labels[1, 4, :1, :1])
+    writer.append(replace(session.state, effort={}), patches_of(session, [1]))
+    writer.append(session.state, [*patches_of(session, [2]), rest])
+    size = writer.path.stat().st_size
+    writer.append(session.state, patches_of(session, [], [2, 3]))
+    writer.close(keep=True)
+    return writer.path, size
+
+
+def test_a_journal_gives_back_the_last_whole_record(tmp_path):
+    session = example()
+    path, size = written(tmp_path / "journals", session)
+    check_same(read_journal(path), session)
+    content = path.read_bytes()
+    for end in (size, size + 3, size + 20, len(content) - 1):
+        path.write_bytes(content[:end])
+        check_same(read_journal(path), replace(session, edited=np.zeros_like(session.edited)))
+    path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    check_same(read_journal(path), replace(session, edited=np.zeros_like(session.edited)))
+    path.write_bytes(content[:40])
+    with pytest.raises(FileError, match="no whole record"):
+        read_journal(path)
+    path.write_bytes(b"a letter")
+    with pytest.raises(FileError, match="journal"):
+        read_journal(path)
+
+
+def test_a_journal_that_grew_is_one_record_again(tmp_path):
+    session = example()
+    writer = JournalWriter(tmp_path, session.state.image.sha256, shorten_at=1)
+    sizes = []
+    for _ in range(20):
+        writer.append(session.state, patches_of(session, range(6), range(2, 4)))
+        sizes.append(writer.path.stat().st_size)
+    rest = Patch("labels", 1, 4, Region(0, 0, 1, 1), session.labels[1, 4, :1, :1])
+    writer.append(session.state, [rest])
+    writer.close(keep=True)
+    assert max(sizes) < 6 * sizes[0]
+    check_same(read_journal(writer.path), session)
+
+
+def test_only_journals_without_a_writer_and_of_the_image_are_found(tmp_path):
+    session = example()
+    path, _ = written(tmp_path, session)
+    writer = JournalWriter(tmp_path, session.state.image.sha256)
+    stranger, _ = written(
+        tmp_path,
+        replace(session, state=replace(session.state, image=ImageReference(SHAPE, "int16", sha256="0" * 64))),
+    )
+    assert [one.path for one in find_journals(tmp_path, "ab" * 32)] == [path]
+    writer.append(session.state, [])
+    writer.close(keep=False)
+    remove_journal(path)
+    assert find_journals(tmp_path, "ab" * 32) == ()
+    assert stranger.exists()
+    long_ago = time.time() - (KEPT_DAYS + 1) * 86400
+    os.utime(stranger, (long_ago, long_ago))
+    assert find_journals(tmp_path, "ab" * 32) == ()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")
+def test_only_the_owner_can_read_a_journal(tmp_path):
+    path, _ = written(tmp_path / "journals", example())
+    assert (path.parent.stat().st_mode & 0o077, path.stat().st_mode & 0o077) == (0, 0)
+
+
+def test_the_digest_is_of_the_pixels_alone():
+    pixels = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype("<i2")
+    digest = image_digest([pixels])
+    assert digest == image_digest([np.asfortranarray(pixels.astype(">i2"))])
+    assert (
+        len(
+            {
+                digest,
+                image_digest([pixels[::-1]]),
+                image_digest([pixels.astype(np.int32)]),
+                image_digest([pixels, pixels]),
+            }
+        )
+        == 4
+    )
