@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from napari_medicosam.cli.finetune import app
 from napari_medicosam.errors import FileError, TrainingError
 from napari_medicosam.training.config import load_config
 from napari_medicosam.weights.loading import load_model
+from session_helpers import save_session
 
 RECIPE = """\
 name: small
@@ -106,6 +108,22 @@ def test_without_validation_folders_a_part_of_the_training_data_judges(data, rec
     assert (out / "last.safetensors").is_file()
     card = (tmp_path / "run" / "model_card.md").read_text()
     assert "For training (2 images) and validation (1), divided by patient" in card
+
+
+def test_saved_sessions_are_training_data(data, recipe, tmp_path):
+    folder = data[0]
+    for path in (folder / "images").iterdir():
+        image, labels = (np.asarray(Image.open(folder / name / path.name)) for name in ("images", "masks"))
+        save_session(folder / f"{path.stem}.zip", [image[None]], labels[None, None].astype(np.uint16))
+    shutil.rmtree(folder / "masks")
+    result = finetune(
+        recipe, "--train", folder, "--out", tmp_path / "run", "--stop-after", 0, "--device", "cpu"
+    )
+    assert (
+        "seen: 3 images, 3 with masks, 3 used, 6 objects (modality not known; session files)" in result.stderr
+    )
+    assert "For training (2 images) and validation (1)" in (tmp_path / "run" / "model_card.md").read_text()
+    assert (tmp_path / "run" / "last.safetensors").is_file()
 
 
 def test_a_registered_result_is_a_model_with_that_name(data, recipe, tmp_path):

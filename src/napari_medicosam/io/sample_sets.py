@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ from napari_medicosam.io.sample_checks import check_samples
 from napari_medicosam.io.sample_pairs import FoundPairs, Pair, find_pairs
 from napari_medicosam.io.sample_reading import VOLUME_SUFFIXES, SampleOptions, reason_of
 from napari_medicosam.io.sample_splits import split_samples
+from napari_medicosam.io.session_files import is_session
+from napari_medicosam.io.session_images import find_sessions
+from napari_medicosam.io.session_samples import session_samples
 from napari_medicosam.io.volume_samples import slice_samples
 from napari_medicosam.io.volumes import suffix_of
 
@@ -43,6 +48,7 @@ LAYOUTS = """\
   NAME_image.nii.gz + NAME_labels.nii.gz    volumes side by side
   imagesTr/NAME_0000.nii.gz + labelsTr/NAME.nii.gz    nnU-Net, Medical Segmentation Decathlon
   SAMed2D_v1.json + images/ + masks/    SA-Med2D-20M
+  NAME.zip (or a folder NAME) + its image anywhere beside or below    saved sessions
   a folder of such folders    each of them is a data set"""
 """What `find_samples` understands, as its messages show it."""
 
@@ -57,7 +63,8 @@ def find_samples(
 ) -> SampleSet:
     """Find the annotated images of a data set folder, or of a folder of such folders, in one of `LAYOUTS`.
 
-    2D files are paired by name and not opened; `check_samples` does that. Label volumes are read, to know their slices.
+    2D files are paired by name and not opened; `check_samples` does that. Label volumes are read, to know their slices;
+    and images of sessions, which are known by their pixels alone.
 
     Args:
         path: the folder.
@@ -112,18 +119,42 @@ def _data_set(folder: Path, options: SampleOptions) -> SampleSet | None:
     if index is not None:
         return find_overlapping_samples(index, folder, options)
     name = folder.absolute().name
-    pairs = find_pairs(folder, name)
-    return (
-        None
-        if pairs is None
-        else _samples_of_pairs(pairs, name, read_description(folder.absolute()), options)
-    )
+    description = partial(read_description, folder.absolute())
+    try:
+        pairs = find_pairs(folder, name)
+    except FileError:  # images/ without masks: those may be in sessions
+        sessions = find_sessions(folder)
+        if not sessions:
+            raise
+        return session_samples(folder, sessions, description(), options)
+    if pairs is not None:
+        return _samples_of_pairs(pairs, name, description(), options)
+    sessions = [] if _holds_data_sets(folder) else find_sessions(folder)
+    return session_samples(folder, sessions, description(), options) if sessions else None
+
+
+def _holds_data_sets(folder: Path) -> bool:
+    """True when a folder in it is a data set of its own, and not a patient of this one."""
+    for inner in folder.iterdir():
+        if not inner.is_dir() or inner.name.startswith("."):
+            continue
+        if (inner / "dataset.json").is_file() or find_index(inner) is not None:
+            return True
+        with suppress(FileError):
+            if find_pairs(inner, inner.name) is not None:
+                return True
+    return False
 
 
 def _collection(path: Path, options: SampleOptions) -> SampleSet:
     sets: list[SampleSet] = []
     skipped: list[Skipped] = []
     for folder in sorted(path.iterdir()):
+        if is_session(folder):
+            skipped.append(
+                Skipped("", folder.name, "a session beside data sets: give it a folder of its own")
+            )
+            continue
         if not folder.is_dir() or folder.name.startswith("."):
             continue
         try:

@@ -38,7 +38,8 @@ def split_samples(
         counts.setdefault(sample.patient, Counter())[_stratum(sample)] += 1
     if len(counts) < 2:
         raise InputError(
-            f"{len(samples)} samples of {len(counts)} patients cannot be divided: wanted two patients or more"
+            f"{len(samples)} samples of {len(counts)} patients cannot be divided: wanted two patients or more "
+            "(where they are told by the names of files: patient_pattern in dataset.json)"
         )
     chosen = _choose(counts, fraction, seed)
     train = tuple(sample for sample in samples if sample.patient not in chosen)

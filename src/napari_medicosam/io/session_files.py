@@ -69,6 +69,19 @@ def write_session(path: Path, session: SavedSession, *, overwrite: bool = False)
     )
 
 
+def is_session(path: Path) -> bool:
+    """True for a folder or a zip with a `session.json`, whatever that holds."""
+    if path.is_dir():
+        return (path / _DOCUMENT).is_file()
+    if path.suffix.lower() != ZIP_SUFFIX:
+        return False
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return _DOCUMENT in packed.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 def read_state(path: Path) -> SessionState:
     """All of a session but its masks; voxels are not counted yet.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import Geometry
+    from napari_medicosam.core.intensity import IntensityMapping
     from napari_medicosam.io.sample_pairs import Pair
     from napari_medicosam.io.sample_reading import SampleOptions
 
@@ -41,6 +42,53 @@ _SQUARE_RATIO = 1.01
 _AXIS_LETTERS = "zyx"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AnnotatedVolume:
+    """uint8 (z, y, x) or (z, y, x, 3), and labels (z, y, x)."""
+
+    image: NDArray[np.uint8]
+    labels: NDArray[Any]
+
+
+class VolumeFiles(Protocol):
+    """Where a volume and its labels lie; picklable, equal when both are the same."""
+
+    def __hash__(self) -> int:
+        """For the cache of volumes."""
+
+    @property
+    def named_paths(self) -> tuple[tuple[str, Path], tuple[str, Path]]:
+        """What image and labels are called in a report; both are there, and change when they are written."""
+
+    def read(self) -> AnnotatedVolume:
+        """Both, on one grid; `FileError` when they cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """An image and a label volume; see `VolumeFiles`."""
+
+    image_path: Path
+    mask_path: Path
+    window: str
+
+    @property
+    def named_paths(self) -> tuple[tuple[str, Path], tuple[str, Path]]:
+        """What they are called in a report."""
+        return ("the image", self.image_path), ("the label volume", self.mask_path)
+
+    def read(self) -> AnnotatedVolume:
+        """Both; `FileError` when one cannot be used, or they lie on different grids."""
+        labels = read_labels(self.mask_path)
+        image = read_volume(self.image_path)
+        _check_same_grid(self.mask_path, labels.geometry, image.geometry)
+        try:
+            mapping = resolve_intensity(self.window, image.array, is_rgb=image.is_rgb)
+        except InputError as error:
+            raise FileError(f"{self.image_path} cannot be shown to the model: {error}") from error
+        return AnnotatedVolume(mapped(image.array, mapping), labels.array)
+
+
 @dataclass(frozen=True, slots=True)
 class SliceSample:
     """One slice of a volume with its labels; see `Sample`. The volume is read once for all of its slices."""
@@ -49,8 +97,7 @@ class SliceSample:
     dataset: str
     modality: str
     patient: str
-    image_path: Path
-    mask_path: Path
+    files: VolumeFiles
     axis: int
     index: int
     options: SampleOptions
@@ -58,18 +105,19 @@ class SliceSample:
     @property
     def named_paths(self) -> tuple[tuple[str, Path], ...]:
         """What its files are called in a report."""
-        return ("the image", self.image_path), ("the label volume", self.mask_path)
+        return self.files.named_paths
 
     def load(self) -> AnnotatedImage:
         """Cut the slice; `FileError` when a file cannot be used, or both lie on different grids."""
-        volume = _annotated_volume(self.image_path, self.mask_path, self.options.window)
+        (_, image_path), (_, labels_path) = self.files.named_paths
+        volume = _annotated_volume(self.files)
         stack = SliceStack(volume.image, self.axis)
         if self.index >= len(stack):
-            raise FileError(f"{self.image_path} has changed: slice {self.index} is no longer there")
+            raise FileError(f"{image_path} has changed: slice {self.index} is no longer there")
         image = np.ascontiguousarray(stack.pixels(self.index))
-        check_image(self.image_path, image)
+        check_image(image_path, image)
         labels = SliceStack(volume.labels, self.axis).pixels(self.index)
-        return AnnotatedImage(image, objects_of(self.mask_path, labels, self.options))
+        return AnnotatedImage(image, objects_of(labels_path, labels, self.options))
 
 
 def slice_samples(
@@ -82,20 +130,17 @@ def slice_samples(
     """
     labels = read_labels(pair.mask)
     check_labels(pair.mask, labels.array)
-    axis = _axis_of(labels.geometry, options.axis)
-    stack = SliceStack(keep_labels(labels.array, options.labels), axis)
-    occupied = np.nonzero(stack.array.any(axis=tuple(other for other in range(3) if other != axis)))[0]
-    indices = [int(i) for i in occupied if find_objects(stack.pixels(int(i)), options.min_pixels)]
+    axis = axis_of(labels.geometry, options.axis)
+    indices = annotated_slices(labels.array, axis, options)
     if not indices:
         raise no_object_error(pair.mask, labels.array, options)
     return [
         SliceSample(
-            sample_id=f"{pair.name}_{_AXIS_LETTERS[axis]}{index:04d}",
+            sample_id=slice_id(pair.name, axis, index),
             dataset=dataset,
             modality=modality,
             patient=patient,
-            image_path=pair.image,
-            mask_path=pair.mask,
+            files=PairFiles(pair.image, pair.mask, options.window),
             axis=axis,
             index=index,
             options=options,
@@ -104,7 +149,27 @@ def slice_samples(
     ]
 
 
-def _axis_of(geometry: Geometry, wanted: str) -> int:
+def annotated_slices(labels_zyx: NDArray[Any], axis: int, options: SampleOptions) -> list[int]:
+    """Slices along `axis` that hold an object, by `options`."""
+    stack = SliceStack(keep_labels(labels_zyx, options.labels), axis)
+    occupied = np.nonzero(stack.array.any(axis=tuple(other for other in range(3) if other != axis)))[0]
+    return [int(i) for i in occupied if find_objects(stack.pixels(int(i)), options.min_pixels)]
+
+
+def slice_id(volume: str, axis: int, index: int) -> str:
+    """Name of a slice in its data set."""
+    return f"{volume}_{_AXIS_LETTERS[axis]}{index:04d}"
+
+
+def mapped(array_zyx: Any, mapping: IntensityMapping) -> NDArray[np.uint8]:
+    """A volume as the model is to see it, slice by slice: floats of a whole volume take gigabytes."""
+    pixels = np.empty(array_zyx.shape, np.uint8)
+    for z in range(len(array_zyx)):
+        pixels[z] = mapping.to_uint8(array_zyx[z])
+    return pixels
+
+
+def axis_of(geometry: Geometry, wanted: str) -> int:
     """Axis to cut along; "auto" cuts into square pixels if any axis does, then where slices lie furthest apart.
 
     The largest spacing alone would cut PET across its slices: their distance is often less than the pixels' size.
@@ -119,31 +184,21 @@ def _axis_of(geometry: Geometry, wanted: str) -> int:
     return next(axis for axis in candidates if spacing[axis] * _SQUARE_RATIO > largest)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _AnnotatedVolume:
-    """uint8 (z, y, x) or (z, y, x, 3), and labels (z, y, x)."""
-
-    image: NDArray[np.uint8]
-    labels: NDArray[Any]
-
-
-def _annotated_volume(image_path: Path, mask_path: Path, window: str) -> _AnnotatedVolume:
+def _annotated_volume(files: VolumeFiles) -> AnnotatedVolume:
     try:
-        times = image_path.stat().st_mtime_ns, mask_path.stat().st_mtime_ns
+        times = tuple(path.stat().st_mtime_ns for _, path in files.named_paths)
     except OSError as error:
         raise FileError(f"{error.filename} does not exist (any more): wanted a volume") from error
-    result = _cache.read(image_path, mask_path, window, times)
+    result = _cache.read(files, times)
     if isinstance(result, MedicoSamError):
         raise FileError(str(result))
     return result
 
 
-def _read_or_error(
-    image_path: Path, mask_path: Path, window: str, times: tuple[int, int]
-) -> _AnnotatedVolume | MedicoSamError:
+def _read_or_error(files: VolumeFiles, times: tuple[int, ...]) -> AnnotatedVolume | MedicoSamError:
     """Errors are kept as well: a damaged volume is not read again for each of its slices."""
     try:
-        return _read_volumes(image_path, mask_path, window)
+        return files.read()
     except MedicoSamError as error:
         return error
 
@@ -156,20 +211,6 @@ class _Cache(threading.local):
 
 
 _cache = _Cache()
-
-
-def _read_volumes(image_path: Path, mask_path: Path, window: str) -> _AnnotatedVolume:
-    labels = read_labels(mask_path)
-    image = read_volume(image_path)
-    _check_same_grid(mask_path, labels.geometry, image.geometry)
-    try:
-        mapping = resolve_intensity(window, image.array, is_rgb=image.is_rgb)
-    except InputError as error:
-        raise FileError(f"{image_path} cannot be shown to the model: {error}") from error
-    pixels = np.empty(image.array.shape, np.uint8)
-    for z, image_slice in enumerate(image.array):  # slice by slice: floats of a whole volume take gigabytes
-        pixels[z] = mapping.to_uint8(image_slice)
-    return _AnnotatedVolume(pixels, labels.array)
 
 
 def _check_same_grid(mask_path: Path, labels: Geometry, image: Geometry) -> None:
