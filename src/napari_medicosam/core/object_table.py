@@ -44,6 +44,9 @@ class ObjectRecord:
         is_committed: its mask lies in the label map; else it is being edited, or empty.
         num_voxels: that it has in the label map.
         bounds: where in the label map they are; may be wider.
+
+    Raises:
+        InputError: for a class that is no whole number of 0 or more.
     """
 
     object_id: int
@@ -54,6 +57,14 @@ class ObjectRecord:
     is_committed: bool = False
     num_voxels: int = 0
     bounds: VoxelBox = field(default_factory=VoxelBox)
+
+    def __post_init__(self) -> None:
+        class_id: Any = self.class_id
+        is_id = isinstance(class_id, (int, np.integer)) and not isinstance(class_id, bool) and class_id >= 0
+        if class_id is not None and not is_id:
+            raise InputError(
+                f"the class of an object must be a whole number of 0 or more, or None, got {class_id!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class AnnotatedImages:
     def close(self) -> None:
         """Forget all of them, and let go of their layers."""
         for image in {id(one.image): one.image for one in self._annotations}.values():
-            image.events.data.disconnect(self._on_image_data)
+            self._let_go_of(image)
         self._annotations.clear()
 
     @property
@@ -69,7 +69,7 @@ class AnnotatedImages:
 
     def drop(self, image: Image) -> None:
         """Forget an image; what lies in layers is left alone."""
-        image.events.data.disconnect(self._on_image_data)
+        self._let_go_of(image)
         ours = self.times_of(image)[0].ours
         self._annotations = [known for known in self._annotations if known.image is not image]
         self.dropped.emit(image, ours)
@@ -97,8 +97,21 @@ class AnnotatedImages:
         else:
             made = Annotation(image, volume, time=time)
             image.events.data.connect(self._on_image_data)
+            for name in layers.MOVES:
+                getattr(image.events, name).connect(self._on_image_moved)
         self._annotations.append(made)
         return made
+
+    def _let_go_of(self, image: Image) -> None:
+        image.events.data.disconnect(self._on_image_data)
+        for name in layers.MOVES:
+            getattr(image.events, name).disconnect(self._on_image_moved)
+
+    def _on_image_moved(self, event: Any) -> None:
+        """Our layers lie on the grid of the image, wherever it is put."""
+        for known in self.times_of(event.source)[:1]:
+            for layer in known.ours.all:
+                layers.lie_on(layer, known.image)
 
     def _on_image_data(self, event: Any) -> None:
         """The pixels of an image were replaced: prompts stay where the new ones have the same shape."""

@@ -136,7 +136,9 @@ def add_record(annotation: Annotation, name: str | None, class_id: int | None) -
     """A new object becomes the current one; an empty current one is taken instead of another."""
     if annotation.is_empty:
         record = annotation.table.record
-        record = replace(record, name=name or record.name, class_id=class_id or record.class_id)
+        record = replace(
+            record, name=name or record.name, class_id=record.class_id if class_id is None else class_id
+        )
     else:
         object_id = next_id(annotation)
         record = ObjectRecord(object_id, name or f"object {object_id}", class_id)

@@ -30,6 +30,9 @@ LABELS_NAME = "MedicoSAM labels"
 
 _CLICK_COLOURS = {POSITIVE: "lime", NEGATIVE: "red"}
 _BOX_COLOURS = {POSITIVE: "yellow", NEGATIVE: "red"}
+MOVES = ("scale", "rotate", "shear", "translate", "affine")
+"""What puts a layer in its place in the world: attributes, and events, of napari's layers."""
+
 _NUM_COLOURS = 21
 """Of classes without a colour of their own, before they begin anew."""
 
@@ -151,6 +154,11 @@ def refresh(labels: Labels) -> None:
     labels.refresh(thumbnail=False, highlight=False, extent=False)
 
 
+def forget_strokes(labels: Labels) -> None:
+    """Napari forgets the strokes of its brush, which are steps of ours: it would take them back without a word."""
+    labels._reset_history()
+
+
 def set_colours(labels: Labels, colours: Mapping[int, Sequence[float]]) -> None:
     """Show some labels in colours (red, green, blue, alpha; 0..1) of their own, all others as classes without one."""
     is_direct = isinstance(labels.colormap, DirectLabelColormap)
@@ -237,11 +245,17 @@ def _point_size(image: Image) -> float:
     return max(2.0, round(0.02 * float(max(volume_of(image).shape[1:3])), 1))
 
 
+def lie_on(layer: Layer, image: Image) -> None:
+    """Put a layer where `image` is now."""
+    for name in MOVES:
+        setattr(layer, name, getattr(image, name))
+
+
 def _label_settings(image: Image) -> dict[str, Any]:
     return {"colormap": _object_colours(), **_grid_of(image)}
 
 
 def _grid_of(image: Layer) -> dict[str, Any]:
     """Keyword arguments that put another layer where `image` is: data coordinates are voxel indices."""
-    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    names = (*MOVES, "units", "axis_labels")
     return {name: getattr(image, name) for name in names if hasattr(image, name)}

@@ -120,12 +120,15 @@ class Pipeline:
 
     def _go(self, where: Callable[[], Step | None]) -> None:
         """Undo or redo."""
+        annotation = self._bench.wanted()
         self.propagations.stop()
+        prompts = annotation.current
         step = where()
         if step is None:
             return
-        self._bench.wanted().effort.note(step.object_id, where.__name__, time.monotonic())
+        annotation.effort.note(step.object_id, where.__name__, time.monotonic())
         self.questions.forget(step)
+        self.questions.ask_missing(prompts, annotation.history.last or step)
         for plane in step.swaps:
             if isinstance(plane, SlicePlane):
                 self._bench.events.mask_changed.emit(step.object_id, plane)

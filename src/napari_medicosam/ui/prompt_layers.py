@@ -57,6 +57,7 @@ class PromptLayers:
         painted(layer, edits): a stroke of the brush in one of our label maps.
         time_changed(time): the viewer shows another time point of the image.
         layers_made(): some that were missing.
+    undo_wanted(), redo_wanted(): napari's keys for strokes of the brush were pressed.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
@@ -65,6 +66,8 @@ class PromptLayers:
     time_changed = Signal(int)
     layers_made = Signal()
     tool_changed = Signal()
+    undo_wanted = Signal()
+    redo_wanted = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
@@ -110,26 +113,30 @@ class PromptLayers:
             ours.labels = self._listen(self._add(layers.make_labels_layer(image)))
         if ours.object_layer is None:
             ours.object_layer = self._listen(self._add(layers.make_object_layer(image)))
+        made: dict[str, Any] = {"points": None, "boxes": None, "scribbles": None}
         for name, make in (
             ("boxes", layers.make_boxes_layer),
             ("scribbles", layers.make_scribbles_layer),
             ("points", layers.make_points_layer),
         ):
             if getattr(ours, name) is None:
-                setattr(ours, name, self._listen(self._add(make(image))))
+                made[name] = self._listen(self._add(make(image)))
+                setattr(ours, name, made[name])
         self._on_dims_order()
-        self.write(annotation.current)
+        # The others may hold what was drawn just now, and is why somebody asked for the layers.
+        self._write(made, annotation.current)
         self.layers_made.emit()
 
     def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""
         annotation = self.wanted()
         ours = annotation.ours
-        if ours.points is None or ours.boxes is None or ours.scribbles is None:
-            return
+        self._write({"points": ours.points, "boxes": ours.boxes, "scribbles": ours.scribbles}, prompts)
+
+    def _write(self, into: dict[str, Any], prompts: VolumePrompts) -> None:
         self._is_writing = True
         try:
-            write_prompts(ours.points, ours.boxes, ours.scribbles, prompts, annotation.time)
+            write_prompts(**into, prompts=prompts, time=self.wanted().time)
         finally:
             self._is_writing = False
 
@@ -150,7 +157,7 @@ class PromptLayers:
         axis = self.axis()
         if annotation.image.ndim == 2:
             return SlicePlane(0, 0)
-        index = round(self._position()[axis])
+        index = round(self._position()[axis - 3])
         return SlicePlane(axis, min(max(index, 0), annotation.shape_zyx[axis] - 1))
 
     def time(self) -> int:
@@ -158,26 +165,33 @@ class PromptLayers:
         image = self.wanted().image
         if image.ndim != 4:
             return 0
-        dims = self._viewer.dims
-        time = round(float(image.world_to_data(dims.point[-4:])[0]))
+        time = round(self._position()[0])
         return min(max(time, 0), layers.num_times(image) - 1)
 
     def go_to(self, index: int) -> None:
         """Show a slice along the axis that is sliced along. Raises as `plane`."""
-        axis, image = self.axis(), self.wanted().image
-        axis += image.ndim - 3
-        position = (np.array(image.extent.data[0]) + np.array(image.extent.data[1]))[-image.ndim :] / 2
-        position[axis] = index
-        if image.ndim == 4:
-            position[0] = self.time()
-        offset = self._viewer.dims.ndim - image.ndim
-        self._viewer.dims.set_point(offset + axis, image.data_to_world(position)[axis])
+        axis, image, dims = self.axis() - 3, self.wanted().image, self._viewer.dims
+        if image.ndim == 2:
+            return
+        here = np.array(dims.point[-image.ndim :])
+        here[axis] = 0
+        first = self._position(here)[axis]
+        here[axis] = 1
+        step = self._position(here)[axis] - first
+        if abs(step) > 1e-9:  # 0: turned by a right angle, where napari shows no such slice
+            dims.set_point(dims.ndim + axis, (index - first) / step)
 
-    def _position(self) -> tuple[float, ...]:
-        """Where the viewer is, in voxels of the volume."""
-        image = self.wanted().image
-        position = image.world_to_data(self._viewer.dims.point[-image.ndim :])
-        return tuple(float(v) for v in position)[-3:]
+    def _position(self, point: Any = None) -> tuple[float, ...]:
+        """Where the viewer (or a point of the world) is in the image, in voxels, as napari slices it.
+
+        What an image is turned by out of the slice counts for nothing there, so neither do the axes that are shown.
+        """
+        image, dims = self.wanted().image, self._viewer.dims
+        point = np.array(dims.point[-image.ndim :] if point is None else point, dtype=float)
+        for axis in dims.displayed:
+            if axis >= dims.ndim - image.ndim:
+                point[axis - dims.ndim] = 0
+        return tuple(float(v) for v in image.world_to_data(point))
 
     def is_in_sight(self, plane: SlicePlane) -> bool:
         """True when the viewer shows this slice or cuts across it; in 3D rendering nothing counts, it is slow."""
@@ -256,6 +270,9 @@ class PromptLayers:
 
     def _listen(self, layer: Any) -> Any:
         self._heard.add(layer)
+        if isinstance(layer, Labels):  # where napari takes strokes back, behind our steps
+            layer.bind_key("Control-Z", lambda _: self.undo_wanted.emit())
+            layer.bind_key("Control-Shift-Z", lambda _: self.redo_wanted.emit())
         for emitter, callback in self._connections(layer):
             emitter.connect(callback)
         return layer
@@ -271,12 +288,19 @@ class PromptLayers:
         action = str(getattr(event.action, "value", event.action))
         if self._is_writing or annotation is None or action not in _FINISHED:
             return
-        ours = annotation.ours
-        if ours.points is None or ours.boxes is None or ours.scribbles is None:
+        ours, known = annotation.ours, annotation.current
+        if event.source not in ours.all:
             return
-        # Masks have no layer, so those that are there stay.
-        read = read_prompts(ours.points, ours.boxes, ours.scribbles)
-        self.prompts_changed.emit(replace(read, masks=annotation.current.masks))
+        # What has no layer, as masks, or one that the user removed, stays.
+        read = replace(read_prompts(ours.points, ours.boxes, ours.scribbles), masks=known.masks)
+        if ours.points is None:
+            read = replace(read, points=known.points)
+        if ours.boxes is None:
+            read = replace(read, boxes=_united(known.boxes, read.boxes))
+            read = replace(read, lassos=_united(known.lassos, read.lassos))
+        if ours.scribbles is None:
+            read = replace(read, scribbles=_united(known.scribbles, read.scribbles))
+        self.prompts_changed.emit(read)
 
     def _on_paint(self, event: Any) -> None:
         self._stroke = (event.source, event.value)
@@ -294,6 +318,7 @@ class PromptLayers:
         edits = edits_of(told, annotation.time)
         if is_applied(layers.voxels(layer, annotation.time), edits):
             self._stroke = None
+            layers.forget_strokes(layer)
             self.painted.emit(layer, edits)
 
     def _on_dims_order(self) -> None:
@@ -321,3 +346,8 @@ class PromptLayers:
 
     def _on_layer_mode(self) -> None:
         self.tool_changed.emit()
+
+
+def _united(known: tuple[Any, ...], read: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Both, each of them once, in order."""
+    return tuple(dict.fromkeys((*known, *read)))

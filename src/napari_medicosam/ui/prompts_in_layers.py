@@ -50,16 +50,10 @@ def next_is_positive(layer: Points | Shapes) -> bool:
     return bool(layer.feature_defaults["label"].iloc[0] == POSITIVE)
 
 
-def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumePrompts:
-    """All prompts in the three layers, in the order they were made."""
-    clicks = tuple(
-        VolumePoint((float(z), float(y), float(x)), str(label) == POSITIVE, int(axis))
-        for (z, y, x), label, axis in zip(
-            _in_volume(points.data), points.features["label"], points.features["axis"], strict=True
-        )
-    )
-    prompts = VolumePrompts(clicks)
-    for layer in (boxes, scribbles):
+def read_prompts(points: Points | None, boxes: Shapes | None, scribbles: Shapes | None) -> VolumePrompts:
+    """All prompts in the three layers (None: it is not there), in the order they were made."""
+    prompts = VolumePrompts(() if points is None else _read_points(points))
+    for layer in [one for one in (boxes, scribbles) if one is not None]:
         for kind, vertices, label, axis in zip(
             layer.shape_type, layer.data, layer.features["label"], layer.features["axis"], strict=True
         ):
@@ -67,18 +61,34 @@ def read_prompts(points: Points, boxes: Shapes, scribbles: Shapes) -> VolumeProm
     return prompts
 
 
+def _read_points(layer: Points) -> tuple[VolumePoint, ...]:
+    return tuple(
+        VolumePoint((float(z), float(y), float(x)), str(label) == POSITIVE, int(axis))
+        for (z, y, x), label, axis in zip(
+            _in_volume(layer.data), layer.features["label"], layer.features["axis"], strict=True
+        )
+    )
+
+
 def write_prompts(
-    points: Points, boxes: Shapes, scribbles: Shapes, prompts: VolumePrompts, time: int = 0
+    points: Points | None,
+    boxes: Shapes | None,
+    scribbles: Shapes | None,
+    prompts: VolumePrompts,
+    time: int = 0,
 ) -> None:
-    """Replace what the three layers hold by prompts of one time point; mask prompts have no layer.
+    """Replace what the three layers (None: not this one) hold by prompts of one time point; masks have no layer.
 
     A layer that holds them already is left alone, as drawing it anew is slow.
     """
-    _write_points(points, prompts.points, time)
-    drawn: list[_Drawn] = [(_corners(box), "rectangle", box) for box in prompts.boxes]
-    drawn += [(lasso.polygon_yx, "polygon", lasso) for lasso in prompts.lassos]
-    _write_shapes(boxes, drawn, time)
-    _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles], time)
+    if points is not None:
+        _write_points(points, prompts.points, time)
+    if boxes is not None:
+        drawn: list[_Drawn] = [(_corners(box), "rectangle", box) for box in prompts.boxes]
+        drawn += [(lasso.polygon_yx, "polygon", lasso) for lasso in prompts.lassos]
+        _write_shapes(boxes, drawn, time)
+    if scribbles is not None:
+        _write_shapes(scribbles, [(_stroke(one.path_yx), "path", one) for one in prompts.scribbles], time)
 
 
 def _write_points(layer: Points, wanted: tuple[VolumePoint, ...], time: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -81,11 +81,10 @@ class Propagations:
         self._queued = self._running = None
 
     def stop(self) -> None:
-        """Cancel only if something is being propagated."""
+        """Cancel only what is being propagated; answers that are missing still come."""
         if self.is_running:
             self.forget()
-            self._questions.forget()
-            self._bench.runner.cancel()
+            self._bench.runner.cancel_stream()
 
     def propagate(self, ask: Ask) -> None:
         """Begin as soon as no answer is missing. A current object that is propagated alone is edited from here on.
@@ -97,8 +96,6 @@ class Propagations:
         for object_id in ask.object_ids:
             annotation.check_unlocked(object_id)
         self.stop()
-        if ask.object_ids == (annotation.object_id,) and annotation.table.record.is_committed:
-            self._bench.reopen(annotation.begin("reopen"))
         self._questions.ask_unasked()
         self._queued = ask
         self._begin()
@@ -127,6 +124,8 @@ class Propagations:
             return
         run = Propagation(annotation.stack(ask.axis), changed, from_shapes=ask.settings is None)
         step = annotation.begin("interpolate" if run.from_shapes else "propagate")
+        if ask.object_ids == (annotation.object_id,):
+            self._bench.reopen(step)
         self._running = running = _Running(annotation, step, run)
         bench = self._bench
         work = (
@@ -196,8 +195,10 @@ class Propagations:
 
     def _write(self, running: _Running, result: SegmentResult) -> None:
         annotation = running.annotation
-        if result.object_id not in annotation.table.records:
+        record = annotation.table.records.get(result.object_id)
+        if record is None or record.is_locked:  # since it began
             return
+        result = _with_users_word(annotation, result)
         self._bench.layers.make_missing()
         if annotation.is_edited(result.object_id):
             annotation.write_result(result, running.step)
@@ -209,7 +210,8 @@ class Propagations:
     def _end_of_gaps(self, running: _Running, part: ObjectPart) -> None:
         """All gaps were followed to their ends: what an earlier propagation left beyond is not the object's."""
         annotation, axis = running.annotation, running.run.stack.axis
-        if part.object_id not in annotation.table.records:
+        record = annotation.table.records.get(part.object_id)
+        if record is None or record.is_locked:
             return
         indices = running.run.indices_of(part) & set(annotation.extent_of(part.object_id).planes(axis))
         for index in sorted(indices):
@@ -230,8 +232,21 @@ class Propagations:
     def _on_end(self, running: _Running) -> None:
         if self._running is running:
             self._running = None
-        if not running.written:
+        if not running.written and set(running.step.swaps) == {("table", running.annotation.time)}:
             running.annotation.history.discard(running.step)
         if self._bench.annotation is not None:
             self._bench.layers.refresh()
         self._bench.events.changed.emit()
+
+
+def _with_users_word(annotation: Annotation, result: SegmentResult) -> SegmentResult:
+    """The same, but where it crosses the user's slices along other axes: there the object stays as it is."""
+    plane, kept = result.plane, np.zeros(result.mask.shape, dtype=bool)
+    axes = [axis for axis in range(3) if axis != plane.axis]
+    for users in annotation.user_planes_of(result.object_id):
+        if users.axis != plane.axis:
+            np.moveaxis(kept, axes.index(users.axis), 0)[users.index] = True
+    if not kept.any():
+        return result
+    mask = np.where(kept, annotation.mask_of(result.object_id, plane), result.mask)
+    return replace(result, mask=mask, region=Region.of_mask(mask))

@@ -5,9 +5,9 @@ Also holds what must not go wrong between the two: an answer that is older than 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,16 @@ Key = tuple[Annotation, int, SlicePlane]
 """What a question is about: of two about the same, the newer counts."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """A question without an answer: its number, the step that asked, the prompts before, model and window."""
+
+    generation: int
+    step: Step
+    before: VolumePrompts | None
+    asked_of: tuple[str, str]
+
+
 class Questions:
     """Asks the worker about slices with prompts and writes its answers.
 
@@ -44,8 +54,8 @@ class Questions:
         self._bench = bench
         self._on_answered = on_answered
         self._generation = 0
-        self._open: dict[Key, tuple[int, Step]] = {}
-        self._unasked: dict[Key, VolumePrompts] = {}
+        self._open: dict[Key, _Open] = {}
+        self._unasked: dict[Key, VolumePrompts | None] = {}
         self.is_live = True
         """Ask about every change of prompts at once; otherwise when `ask_unasked` is called."""
 
@@ -62,7 +72,7 @@ class Questions:
     @property
     def missing(self) -> dict[Key, Step]:
         """What has no answer yet, with the step that asked."""
-        return {key: step for key, (_, step) in self._open.items()}
+        return {key: known.step for key, known in self._open.items()}
 
     def ask_again(self, missing: Mapping[Key, Step]) -> None:
         """Ask about the image as it is now; what is no longer the current object's is not asked."""
@@ -71,12 +81,18 @@ class Questions:
             self._open.pop(key, None)
             is_current = annotation is self._bench.annotation and annotation.is_edited(object_id)
             if is_current and plane in annotation.current.planes:
-                self._ask(self.request(plane), step)
+                self._ask(self.request(plane), step, None)
 
     def forget(self, step: Step | None = None) -> None:
-        """Answers that are missing, of one step or of all, will be dropped."""
-        for key in [key for key, (_, asked_by) in self._open.items() if step in (None, asked_by)]:
-            del self._open[key]
+        """Answers that are missing, of one step or of all, will be dropped; nobody has asked then."""
+        for key in [key for key, known in self._open.items() if step in (None, known.step)]:
+            self._unasked[key] = self._open.pop(key).before
+
+    def drop(self, image: Any) -> None:
+        """An image is gone: so is what was to be asked about it."""
+        for questions in (self._open, self._unasked):
+            for key in [key for key in questions if key[0].image is image]:
+                del questions[key]
 
     def request(self, plane: SlicePlane, before: VolumePrompts | None = None) -> SegmentRequest:
         """All that the model needs to know about the current object on a slice, frozen.
@@ -147,10 +163,9 @@ class Questions:
         for plane in changed:
             key = annotation, annotation.object_id, plane
             if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
-                self._unasked.pop(key, None)
                 self._erase(plane, step)
             elif self.is_live:
-                self._ask(self.request(plane, self._unasked.pop(key, before)), step)
+                self._ask_since(key, self._unasked.pop(key, before), step)
             else:
                 self._unasked.setdefault(key, before)
         self._bench.events.changed.emit()
@@ -170,11 +185,23 @@ class Questions:
         annotation.check_unlocked()
         step = annotation.begin("segment")
         self._bench.reopen(step)
-        for plane in planes:
-            before = self._unasked.pop((annotation, annotation.object_id, plane))
-            self._ask(self.request(plane, before), step)
+        self._ask_of(planes, step)
         self._bench.events.changed.emit()
         return True
+
+    def ask_missing(self, before: VolumePrompts, step: Step) -> None:
+        """Ask where a step back or forth brought prompts back that had no answer yet; `before` it."""
+        annotation = self._bench.wanted()
+        if self.is_live and annotation.is_edited(annotation.object_id):
+            changed = before.changed_planes(annotation.current)
+            self._ask_of([plane for plane in self._unasked_planes() if plane in changed], step)
+
+    def _ask_of(self, planes: Iterable[SlicePlane], step: Step) -> None:
+        """Ask about slices of the current object that nobody has asked about."""
+        annotation = self._bench.wanted()
+        for plane in planes:
+            key = annotation, annotation.object_id, plane
+            self._ask_since(key, self._unasked.pop(key), step)
 
     def _unasked_planes(self) -> list[SlicePlane]:
         """Of the current object; prompts that were taken back since are not asked about."""
@@ -222,12 +249,15 @@ class Questions:
 
     # ------------------------------------------------------------------ out and back
 
-    def _ask(self, request: SegmentRequest, step: Step) -> None:
-        annotation = self._bench.wanted()
+    def _ask_since(self, key: Key, before: VolumePrompts | None, step: Step) -> None:
+        self._ask(self.request(key[-1], before), step, before)
+
+    def _ask(self, request: SegmentRequest, step: Step, before: VolumePrompts | None) -> None:
+        annotation, settings = self._bench.wanted(), self._bench.settings()
         key = (annotation, request.object_id, request.plane)
-        self._open[key] = (request.generation, step)
+        self._open[key] = _Open(request.generation, step, before, (settings.model, settings.window))
         self._bench.runner.submit(
-            partial(self._bench.worker.segment, self._bench.settings(), request),
+            partial(self._bench.worker.segment, settings, request),
             partial(self._on_result, annotation, request.prompts.box),
             key=key,
             on_end=partial(self._on_question_end, key, request.generation),
@@ -237,12 +267,22 @@ class Questions:
 
     def _on_result(self, annotation: Annotation, box: BoxPrompt | None, result: SegmentResult) -> None:
         key = (annotation, result.object_id, result.plane)
-        generation, step = self._open.get(key, (0, None))
-        if self._bench.annotation is None or generation != result.generation:
+        known = self._open.get(key)
+        if self._bench.annotation is None or known is None or known.generation != result.generation:
             return  # prompts have changed since, or went away
+        record = annotation.table.records.get(result.object_id)
+        if record is not None and record.is_locked:  # since it was asked
+            self._unasked[key] = known.before
+            return
         self._bench.layers.make_missing()
         if annotation.is_edited(result.object_id):
-            annotation.write_answer(result, result.asked_box or box, step)
+            annotation.write_answer(result, result.asked_box or box, known.step)
+            settings = self._bench.settings()
+            if known.asked_of != (
+                settings.model,
+                settings.window,
+            ):  # its logits mean nothing to another model
+                annotation.answers.pop((result.object_id, result.plane), None)
         else:  # the user has gone on to another object meanwhile
             late = annotation.begin_late(result.object_id)
             if not committing.write_committed(annotation, result.plane, result.mask, result.object_id, late):
@@ -250,14 +290,17 @@ class Questions:
         self._bench.show(result.plane, result.object_id)
 
     def _on_question_end(self, key: Key, generation: int) -> None:
-        if self._open.get(key, (0,))[0] == generation:
+        known = self._open.get(key)
+        if known is not None and known.generation == generation:
             del self._open[key]
         self._on_answered()
         self._bench.events.changed.emit()
 
     def _erase(self, plane: SlicePlane, step: Step) -> None:
         annotation = self._bench.wanted()
-        self._open.pop((annotation, annotation.object_id, plane), None)
+        key = annotation, annotation.object_id, plane
+        if key in self._open:  # undo may bring it back
+            self._unasked[key] = self._open.pop(key).before
         annotation.answers.pop((annotation.object_id, plane), None)
         annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
         self._bench.show(plane, annotation.object_id)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.utils.notifications import show_info, show_warning
 
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import layers
+from napari_medicosam.ui import committing, layers
 from napari_medicosam.ui.tasks import cleaned
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.tasks import Agreed
     from napari_medicosam.ui.workbench import Workbench
+
+
+_Asked = tuple[int, "PackedMask"]
+"""Which object, and its mask then."""
 
 
 class Refinements:
@@ -39,11 +44,11 @@ class Refinements:
         Raises:
             InputError: without a mask, for a locked object, or an image whose layer has no spacing.
         """
-        annotation, packed = self._opened("clean up")
+        annotation, packed = self._mask_to("clean up")
         shape, spacing = annotation.shape_zyx, layers.spacing_zyx(annotation.image)
         self._bench.runner.submit(
             lambda report: cleaned(packed, shape, spacing, settings),
-            partial(self._on_cleaned, annotation, self._as_it_is(annotation)),
+            partial(self._on_cleaned, annotation, (annotation.object_id, packed)),
             key="clean up",
         )
 
@@ -53,11 +58,11 @@ class Refinements:
         Raises:
             InputError: without a mask, or for a locked object.
         """
-        annotation, packed = self._opened("agree on")
+        annotation, packed = self._mask_to("agree on")
         stack = annotation.stack(axis)
         self._bench.runner.submit(
             partial(self._bench.worker.agree, self._bench.settings(), stack, packed, settings),
-            partial(self._on_agreed, annotation, self._as_it_is(annotation)),
+            partial(self._on_agreed, annotation, (annotation.object_id, packed)),
             key="consensus",
         )
 
@@ -69,11 +74,7 @@ class Refinements:
         Raises:
             InputError: without a mask.
         """
-        annotation = self._bench.wanted()
-        annotation.edited.look_everywhere()
-        packed = annotation.packed_of(annotation.object_id)
-        if packed.is_empty:
-            raise InputError("nothing to tune on: segment and correct an object first")
+        annotation, packed = self._mask_to("tune on")
         middle = [plane.index for plane in annotation.user_planes if plane.axis == axis]
         stack = annotation.stack(axis)
         self._bench.runner.submit(
@@ -84,37 +85,37 @@ class Refinements:
             key="tune",
         )
 
-    def _opened(self, what: str) -> tuple[Annotation, PackedMask]:
-        """The mask of the current object, which is being edited from here on."""
+    def _mask_to(self, what: str) -> tuple[Annotation, PackedMask]:
+        """The mask of the current object, edited or committed."""
         annotation = self._bench.wanted()
-        annotation.check_unlocked()
-        if annotation.table.record.is_committed:
-            self._bench.reopen(annotation.begin("reopen"))
         annotation.edited.look_everywhere()
-        packed = annotation.edited.packed()
+        packed = annotation.packed_of(annotation.object_id)
         if packed.is_empty:
             raise InputError(f"nothing to {what}: segment the object first")
         return annotation, packed
 
-    @staticmethod
-    def _as_it_is(annotation: Annotation) -> tuple[int, int]:
-        return annotation.object_id, annotation.edited.version
+    def _replace(self, annotation: Annotation, asked: _Asked, kind: str, after: PackedMask) -> bool:
+        """Put another mask in the place of the one that was asked about, if it is still as it was then.
 
-    def _replace(self, annotation: Annotation, asked: tuple[int, int], kind: str, after: PackedMask) -> bool:
-        """Put another mask in the place of the one that was asked about, if it is still as it was then."""
-        object_id, version = asked
-        if not annotation.is_edited(object_id) or annotation.edited.version != version:
+        A committed object is edited from here on.
+        """
+        object_id, before = asked
+        record = annotation.table.record
+        is_current = record.object_id == object_id and not record.is_locked
+        if not is_current or not _are_equal(annotation.packed_of(object_id), before):
             show_warning(f"The object was changed in the meantime: it is left as it is (no {kind})")
             return False
-        annotation.replace_edited(after, annotation.begin(kind))
+        step = annotation.begin(kind)
+        committing.reopen(annotation, step)
+        annotation.replace_edited(after, step)
         return True
 
-    def _on_cleaned(self, annotation: Annotation, asked: tuple[int, int], after: PackedMask) -> None:
+    def _on_cleaned(self, annotation: Annotation, asked: _Asked, after: PackedMask) -> None:
         if self._replace(annotation, asked, "clean up", after):
             self._show()
 
-    def _on_agreed(self, annotation: Annotation, asked: tuple[int, int], found: Agreed) -> None:
-        kept = {plane: annotation.mask(plane) for plane in annotation.user_planes}
+    def _on_agreed(self, annotation: Annotation, asked: _Asked, found: Agreed) -> None:
+        kept = {plane: annotation.mask_of(annotation.object_id, plane) for plane in annotation.user_planes}
         if not self._replace(annotation, asked, "consensus", found.packed):
             return
         annotation.table = annotation.table.with_agreements(annotation.object_id, found.agreements)
@@ -126,3 +127,7 @@ class Refinements:
     def _show(self) -> None:
         self._bench.layers.refresh()
         self._bench.events.changed.emit()
+
+
+def _are_equal(mask: PackedMask, other: PackedMask) -> bool:
+    return mask.box == other.box and np.array_equal(mask.bits, other.bits)

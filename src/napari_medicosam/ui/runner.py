@@ -151,6 +151,13 @@ class Runner:
         for work in dropped:
             self._drop(work)
 
+    def cancel_stream(self) -> None:
+        """Drop the stream alone; questions go on."""
+        with self._news:
+            dropped, self._stream = self._stream, None
+        if dropped is not None:
+            self._drop(dropped)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Process events until nothing runs; False when it still does after `timeout` seconds."""
         loop = QEventLoop()

@@ -78,6 +78,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._layers.time_changed.connect(self._on_time_changed)
         self._layers.layers_made.connect(self._show_colours)
         self._layers.painted.connect(self._pipeline.painted)
+        self._layers.undo_wanted.connect(self.undo)
+        self._layers.redo_wanted.connect(self.redo)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         self._images.dropped.connect(self._on_image_dropped)
         self._images.replaced.connect(self._on_image_replaced)
@@ -138,6 +140,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._layers.show(annotation)
         if annotation is not None and self._layers.time() != annotation.time:
             self._on_time_changed(self._layers.time())
+        if annotation is not None and self.is_live and not annotation.table.record.is_locked:
+            self._pipeline.questions.ask_unasked()  # what was cancelled when another image came
         self.events.changed.emit()
 
     def set_model(self, name_or_path: str | Path) -> None:
@@ -151,8 +155,18 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self.model = name
         self._forget_answers()
 
-    def set_window(self, window: str) -> None:
-        """Map intensities by a word of `core.intensity.resolve_intensity` or "LOW,HIGH" from the next prompt on."""
+    def set_window(self, window: str | tuple[float, float]) -> None:
+        """Map intensities by a word of `core.intensity.resolve_intensity`, by "LOW,HIGH" or these two numbers.
+
+        From the next prompt on.
+
+        Raises:
+            InputError: for anything else.
+        """
+        if isinstance(window, tuple):
+            window = ",".join(str(end) for end in window)
+        if not isinstance(window, str):
+            raise InputError(f"a window is a word, or LOW,HIGH, got {window!r}")
         resolve_intensity(window, _PROBE)
         self.window = window
         self._forget_answers()
@@ -292,6 +306,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
             for labels in (ours.labels, ours.object_layer):
                 if labels is not None:
                     labels.visible = True
+        self._pipeline.questions.drop(image)
         self._sizes.forget(self._images.all)
         self._debris += [layer for layer in (ours.points, ours.boxes, ours.scribbles) if layer is not None]
         self._tidying.start()

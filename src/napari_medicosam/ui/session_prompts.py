@@ -55,9 +55,10 @@ class PromptMethods(SessionBase):
         """Click at a voxel position (z, y, x), or (y, x) of a 2D image, on the axis that the viewer slices along.
 
         Raises:
-            InputError: for a position outside the image, or a locked object.
+            InputError: for a position that is none or outside the image, or a locked object.
         """
-        z, y, x = (0.0,) * (3 - len(position_zyx)) + tuple(float(v) for v in position_zyx)
+        y, x = (position := _numbers(position_zyx, (3,) if self.is_3d else (2, 3)))[-2:]
+        z = position[0] if len(position) == 3 else 0.0
         self._add(self.prompts.with_prompt(VolumePoint((z, y, x), positive, self._layers.axis())))
 
     def add_box(self, slice_index: int, box: tuple[float, float, float, float]) -> None:
@@ -66,7 +67,7 @@ class PromptMethods(SessionBase):
         Raises:
             InputError: for a box outside the image or thinner than a pixel, or a locked object.
         """
-        y0, x0, y1, x1 = (float(v) for v in box)
+        y0, x0, y1, x1 = _numbers(box, (4,))
         self._add(
             self.prompts.with_prompt(VolumeBox(self._layers.axis(), int(slice_index), (y0, x0, y1, x1)))
         )
@@ -232,6 +233,17 @@ class PromptMethods(SessionBase):
             self._pipeline.questions.change_prompts(cleaned)
         finally:
             self._layers.write(self._wanted().current)
+
+
+def _numbers(given: ArrayLike, counts: tuple[int, ...]) -> tuple[float, ...]:
+    """Plain numbers, as many as one of `counts`; `InputError` for anything else."""
+    try:
+        numbers = tuple(float(v) for v in np.atleast_1d(np.asarray(given, dtype=float)))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) not in counts:
+        raise InputError(f"wanted {' or '.join(map(str, counts))} numbers, got {given!r}")
+    return numbers
 
 
 def _vertices(path_yx: ArrayLike, least: int) -> Vertices:

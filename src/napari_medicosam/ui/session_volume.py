@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,22 +75,22 @@ class VolumeMethods(SessionBase):
 
         Args:
             direction: "up" only to higher slice numbers, "down" only to lower ones.
-            z_range: half-open (start, stop) of slices that may change.
+            z_range: half-open (start, stop) of slices that may change; what lies outside the image is cut off.
             objects: "all" that are not locked and have a prompted slice; or ids. Committed ones stay committed, but for
                 a current one that is propagated alone.
             settings: of `PropagationSettings`; `mode` also as a word such as "box" or "mask+points". Those that are
                 not given are the session's (`propagation_settings`).
 
         Raises:
-            InputError: without a prompted slice on the axis that is shown, for a locked object, or for settings that
-                make no sense.
+            InputError: without a prompted slice on the axis that is shown, for a locked object, or for a range or
+                settings that make no sense.
         """
         axis = self._layers.axis()
         if direction not in ("both", "up", "down"):
             raise InputError(f"direction must be both, up or down, got {direction!r}")
         wanted = self._settings_of(settings)
         ids = self._propagated(objects, axis)
-        bounds = (0, self._wanted().shape_zyx[axis]) if z_range is None else z_range
+        bounds = _bounds(z_range, self._wanted().shape_zyx[axis])
         self._pipeline.propagations.propagate(Ask(self._wanted(), axis, ids, wanted, direction, bounds))
 
     @property
@@ -197,3 +198,19 @@ class VolumeMethods(SessionBase):
         self._tuning = result
         self._propagation_settings = result.best.settings
         self.events.changed.emit()
+
+
+def _bounds(z_range: tuple[int, int] | None, num_slices: int) -> tuple[int, int]:
+    if z_range is None:
+        return 0, num_slices
+    try:
+        start, stop = (operator.index(value) for value in z_range)
+    except (TypeError, ValueError):
+        start = stop = 0
+    start, stop = max(start, 0), min(stop, num_slices)
+    if start >= stop:
+        raise InputError(
+            f"z_range must be two whole numbers, the first slice and the one after the last of {num_slices} slices, "
+            f"got {z_range!r}"
+        )
+    return start, stop

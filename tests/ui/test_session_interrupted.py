@@ -1,0 +1,250 @@
+"""What the user does while something runs, and behind our back with napari's own tools."""
+
+import numpy as np
+import pytest
+
+from napari_medicosam.errors import InputError
+from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
+
+
+@pytest.fixture
+def busy(make_session, service):
+    """A session with a mask on slice 1 whose worker is held in the first slice of a propagation."""
+    viewer, session = make_session(synchronous=False)
+    session.new_object(class_id=3)
+    session.add_box(1, (5, 5, 15, 15))
+    assert session.wait(60)
+    service.hold()
+    session.propagate()
+    assert service.entered.wait(60)
+    return viewer, session
+
+
+def finish(session, service):
+    service.gate.set()
+    assert session.wait(60)
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda session: session.propagate(),
+        lambda session: session.commit(),
+        lambda session: session.new_object(),
+        lambda session: (session.undo(), session.redo()),
+    ],
+)
+def test_a_correction_in_mid_propagation_is_answered_whatever_comes_next(busy, service, go_on):
+    _, session = busy
+    session.add_box(8, (20, 20, 30, 30))
+    go_on(session)
+    finish(session, service)
+    there = session.label_map()[8] == 1
+    assert there[20:30, 20:30].all()
+    assert there.sum() == 100
+
+
+@pytest.mark.parametrize(
+    "lock", [lambda session: session.change_object(1, is_locked=True), lambda session: session.lock_class(3)]
+)
+def test_what_is_locked_while_it_runs_stays_as_it_is(busy, service, lock):
+    viewer, session = busy
+    session.add_box(8, (20, 20, 30, 30))
+    lock(session)
+    before = session.label_map()
+    finish(session, service)
+    np.testing.assert_array_equal(session.label_map(), before)
+    assert not viewer.layers[OBJECT_NAME].data.any()
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        lambda session: (session.undo(), session.redo()),
+        lambda session: (session.remove_prompt(session.prompts.boxes[0]), session.undo()),
+        lambda session: (session.cancel(), session.segment()),
+        lambda session: (session.cancel(), session.propagate(z_range=(4, 5))),
+    ],
+)
+def test_prompts_that_lost_their_answer_are_asked_about_again(make_session, service, back):
+    viewer, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(4, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    back(session)
+    finish(session, service)
+    mask = viewer.layers[OBJECT_NAME].data
+    assert (mask[4, 5:15, 5:15] == 1).all()
+    session.undo()
+    session.undo()
+    assert not mask.any(), "the answer belongs to a step"
+
+
+def test_another_image_meanwhile_and_back(make_session, service):
+    viewer, session = make_session(synchronous=False)
+    first, other = session.image, viewer.add_image(np.zeros((3, 9, 9)))
+    service.hold()
+    session.add_box(4, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.set_image(other)
+    session.set_image(first)
+    finish(session, service)
+    assert viewer.layers[OBJECT_NAME].data[4, 10, 10] == 1
+
+
+def test_logits_of_a_window_before_are_no_hint(make_session, service):
+    _, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(1, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.set_window("0,100")
+    finish(session, service)
+    session.add_point((1, 10, 10))
+    assert session.wait(60)
+    assert service.requests[-1].previous_logits is None
+    assert service.requests[-1].prompts.mask is not None
+
+
+@pytest.mark.parametrize(
+    "change", [lambda session: session.propagate(), lambda session: session.clean_up(largest_component=True)]
+)
+def test_to_go_on_with_a_committed_object_is_one_step(make_session, change):
+    viewer, session = make_session()
+    session.add_box(3, (5, 5, 15, 15))
+    session.add_point((3, 30, 30))
+    session.commit()
+    layers = [viewer.layers[LABELS_NAME], viewer.layers[OBJECT_NAME]]
+    before, objects = [layer.data.copy() for layer in layers], session.objects
+    change(session)
+    after = [layer.data.copy() for layer in layers]
+    assert not after[0].any()
+    session.undo()
+    assert session.objects == objects
+    np.testing.assert_array_equal([layer.data for layer in layers], before)
+    session.redo()
+    np.testing.assert_array_equal([layer.data for layer in layers], after)
+
+
+def test_a_committed_object_that_needs_no_propagation_stays_committed(make_session):
+    viewer, session = make_session()
+    session.add_box(3, (5, 5, 15, 15))
+    session.propagate()
+    session.commit()
+    before = viewer.layers[LABELS_NAME].data.copy()
+    session.propagate()
+    np.testing.assert_array_equal(viewer.layers[LABELS_NAME].data, before)
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_slices_of_the_users_along_another_axis_are_not_propagated_over(make_session, is_committed):
+    viewer, session = make_session()
+    viewer.dims.order = (1, 0, 2)
+    session.add_box(20, (2, 10, 10, 20))
+    viewer.dims.order = (0, 1, 2)
+    session.add_box(5, (15, 5, 30, 45))
+    if is_committed:
+        session.new_object()
+    before = session.label_map()
+    session.propagate(objects=[1])
+    after = session.label_map()
+    np.testing.assert_array_equal(after[:, 20], before[:, 20])
+    assert after[8, 21].any()
+
+
+def test_prompts_count_while_one_of_the_layers_is_gone(make_session):
+    viewer, session = make_session()
+    session.add_point((1, 10, 10))
+    viewer.layers.remove(viewer.layers[POINTS_NAME])
+    viewer.layers.remove(viewer.layers[LABELS_NAME])
+    corners = np.array([[3, 5, 5], [3, 5, 15], [3, 15, 15], [3, 15, 5]])
+    viewer.layers[BOXES_NAME].add_rectangles(corners - (0, 0.5, 0.5))
+    assert LABELS_NAME in viewer.layers
+    mask = viewer.layers[OBJECT_NAME].data
+    assert mask[3, 5:15, 5:15].all()
+    assert mask[1, 10, 10]
+    assert len(viewer.layers[BOXES_NAME].data) == len(viewer.layers[POINTS_NAME].data) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: session.add_point((1, 2, 3, 4)),
+        lambda session: session.add_point((20, 30)),
+        lambda session: session.add_point("here"),
+        lambda session: session.add_box(3, (1, 2, 3)),
+        lambda session: session.set_window(None),
+        lambda session: session.set_window((5, 1)),
+        lambda session: session.propagate(z_range=(5, 2)),
+        lambda session: session.propagate(z_range=(3.5, 6)),
+        lambda session: session.propagate(z_range=5),
+        lambda session: session.new_object(class_id=-1),
+        lambda session: session.change_object(1, class_id="liver"),
+    ],
+)
+def test_what_is_no_position_box_or_window_is_an_input_error(make_session, call):
+    _, session = make_session()
+    session.add_box(3, (5, 5, 20, 20))
+    objects = session.objects
+    with pytest.raises(InputError):
+        call(session)
+    assert session.objects == objects
+    session.set_window((0, 100))
+    assert session.window == "0,100"
+
+
+def test_our_layers_go_where_the_image_goes(make_session):
+    _, session = make_session()
+    session.add_point((3, 10, 10))
+    session.image.scale = (4, 2, 2)
+    session.image.translate = (1, 2, 3)
+    for layer in session.own_layers:
+        np.testing.assert_allclose(layer.data_to_world((1, 2, 3)), session.image.data_to_world((1, 2, 3)))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])
+def test_the_slice_of_a_turned_image_is_the_one_that_napari_shows(make_session, order):
+    turn = np.deg2rad(10)
+    rotate = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    viewer, session = make_session(rotate=rotate, scale=(3, 1, 1))
+    viewer.dims.order = order
+    for index in (1, 7):
+        session.go_to(index)
+        assert session.slice_index == index
+        assert round(session.image._data_slice.point[order[0]]) == index
+
+
+def test_naparis_own_undo_does_nothing_behind_ours(make_session):
+    viewer, session = make_session()
+    session.add_box(3, (5, 5, 15, 15))
+    session.commit()
+    labels = viewer.layers[LABELS_NAME]
+    labels.paint((3, 25, 25), 1)
+    session.change_object(1, is_locked=True)
+    labels.paint((3, 10, 10), 0)  # is put back
+    before = labels.data.copy()
+    labels.undo()
+    labels.redo()
+    np.testing.assert_array_equal(labels.data, before)
+
+
+def test_naparis_keys_for_strokes_are_our_steps(make_session, qtbot):
+    viewer, session = make_session(show=True)
+    session.add_box(3, (5, 5, 15, 15))
+    painted = viewer.layers[OBJECT_NAME]
+    painted.paint((3, 30, 30), 1)
+    viewer.layers.selection.active = painted
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.keyClick(canvas, "z", _modifiers("Control"))
+    assert not painted.data[3, 30, 30]
+    assert painted.data[3, 10, 10]
+    qtbot.keyClick(canvas, "z", _modifiers("Control", "Shift"))
+    assert painted.data[3, 30, 30] == 1
+
+
+def _modifiers(*names):
+    from qtpy.QtCore import Qt
+
+    found = Qt.KeyboardModifier.NoModifier
+    for name in names:
+        found |= getattr(Qt.KeyboardModifier, f"{name}Modifier")
+    return found
