@@ -7,7 +7,9 @@ Every step goes through the controls that the page names, and fails when one doe
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import napari
@@ -232,10 +234,13 @@ def main(folder: Path, theme: Annotated[str, typer.Option()] = "dark") -> None:
     """Take all pictures into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     get_settings().appearance.theme = theme
-    tour = Tour(folder)
-    for step in STEPS:
-        step(tour)
-    tour.viewer.close()
+    # Unsaved work of whoever runs this is not offered in the pictures, and the tour's is not offered to them.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
+        os.environ["NAPARI_MEDICOSAM_JOURNALS"] = journals
+        tour = Tour(folder)
+        for step in STEPS:
+            step(tour)
+        tour.viewer.close()
 
 
 if __name__ == "__main__":
