@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.effort import ObjectEffort
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.core.intensity import IntensityMapping
 from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.mask_log import Edit
 from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
+from napari_medicosam.core.packing import Content
 from napari_medicosam.core.results import Region
 from napari_medicosam.core.session_state import (
     ImageReference,
@@ -296,3 +299,25 @@ def test_the_digest_is_of_the_pixels_alone():
         )
         == 4
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"kind":"edit"', '"kind":"magic"', "line 1 of its log"),
+        ('"time":1', '"time":2', "time point 2 of an image that has 2"),
+        ('"stop_zyx":[4', '"stop_zyx":[40', "in an image of shape"),
+        ('"content":"', '"content":"*', "line 1 of its log"),
+    ],
+)
+def test_a_damaged_log_is_said(tmp_path, old, new, said):
+    mask = np.ones((2, 3, 3), bool)
+    edit = Edit("paint", "edited", 1, VoxelBox((2, 5, 5), (4, 8, 8)), Content.of(mask))
+    write_session(tmp_path / "session", replace(example(), log=(edit,)))
+    (found,) = read_session(tmp_path / "session").log
+    np.testing.assert_array_equal(found.content.array(mask.shape, bool), mask)
+    log = tmp_path / "session" / "log.jsonl"
+    assert old in log.read_text()
+    log.write_text(log.read_text().replace(old, new))
+    with pytest.raises(FileError, match=said):
+        read_session(tmp_path / "session")

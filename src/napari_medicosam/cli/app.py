@@ -12,6 +12,7 @@ from napari_medicosam.cli.convert import convert
 from napari_medicosam.cli.demo import demo
 from napari_medicosam.cli.embed import embed
 from napari_medicosam.cli.models import models_app
+from napari_medicosam.cli.replay import replay
 from napari_medicosam.cli.segment import segment
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(embed)
 app.command()(convert)
+app.command()(replay)
 app.command()(demo)
 app.add_typer(models_app, name="models")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_medicosam.core.effort import ObjectEffort
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.intensity import IntensityMapping
+    from napari_medicosam.core.mask_log import Entry
     from napari_medicosam.core.object_table import ObjectTable
 
 
@@ -108,11 +109,22 @@ class SavedSession:
         state: all but the masks.
         labels: uint16 (t, z, y, x), masks of committed objects.
         edited: bool (t, z, y, x), the mask of the current object of each time point while it is being edited.
+        log: how the masks came about, from nothing on; empty when nobody knows.
     """
 
     state: SessionState
     labels: NDArray[np.uint16]
     edited: NDArray[np.bool_]
+    log: tuple[Entry, ...] = ()
+
+    def merged(self) -> NDArray[np.uint16]:
+        """One label map (t, z, y, x): objects that are being edited as if they were committed."""
+        merged = self.labels.copy()
+        for one in self.state.times:
+            allowed = self.state.policy.allowed(one.table, one.table.current)
+            part = merged[one.time]
+            part[self.edited[one.time] & allowed[part]] = one.table.current
+        return merged
 
     def counted(self) -> SavedSession:
         """With the voxels of all objects counted and their bounds found, which no file holds."""

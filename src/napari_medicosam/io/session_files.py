@@ -4,13 +4,16 @@ session.json        all but the masks (`io/session_document.py`)
 masks.zarr/
     labels  [t, z, y, x]  uint16, committed objects
     edited  [t, z, y, x]  uint8, 1 where the current object of a time point is while it is being edited
+log.jsonl           how the masks came about (`io/session_log.py`); not there when nobody knows
 """
 
 from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from napari_medicosam.core.session_state import SavedSession
 from napari_medicosam.errors import FileError, MedicoSamError
 from napari_medicosam.io.replacing import replace_file, replace_folder
 from napari_medicosam.io.session_document import parse_document
+from napari_medicosam.io.session_log import lines_of, log_of
 from napari_medicosam.io.session_values import document_of, software_versions, state_of
 
 if TYPE_CHECKING:
@@ -30,11 +34,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.mask_log import Entry
     from napari_medicosam.core.session_state import SessionState
+    from napari_medicosam.io.session_document import SessionDocument
 
 ZIP_SUFFIX = ".zip"
-_DOCUMENT, _MASKS = "session.json", "masks.zarr"
+_DOCUMENT, _MASKS, _LOG = "session.json", "masks.zarr", "log.jsonl"
 _MAX_DOCUMENT_BYTES = 256 << 20
+_MAX_LOG_BYTES = 1 << 30
 _CHUNK_BYTES = 8 << 20
 
 
@@ -92,15 +99,23 @@ def read_state(path: Path) -> SessionState:
         FileError: for what is no session, is damaged, or of a later version.
     """
     path = _root(path)
+    document = _read_document(path)
     try:
-        with _document_stream(path) as stream:
+        return state_of(document)
+    except FileError as error:
+        raise FileError(f"{path} cannot be read as a session: {error}") from error
+
+
+def _read_document(path: Path) -> SessionDocument:
+    try:
+        with _stream(path, _DOCUMENT) as stream:
             text = stream.read(_MAX_DOCUMENT_BYTES + 1)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise FileError(f"{path} cannot be read as a session: it has no {_DOCUMENT} ({error})") from error
     if len(text) > _MAX_DOCUMENT_BYTES:
         raise FileError(f"{path} is damaged: its {_DOCUMENT} is larger than {_MAX_DOCUMENT_BYTES >> 20} MB")
     try:
-        return state_of(parse_document(text))
+        return parse_document(text)
     except FileError as error:
         raise FileError(f"{path} cannot be read as a session: {error}") from error
 
@@ -123,7 +138,12 @@ def read_session(path: Path) -> SavedSession:
         raise
     except Exception as error:  # zarr and its codecs name many; to the user they are one
         raise FileError(f"{path} is damaged: its masks cannot be read ({_reason(error)})") from error
-    return SavedSession(state, found[0], found[1] != 0).counted()
+    return SavedSession(state, found[0], found[1] != 0, _read_log(path, state)).counted()
+
+
+def read_software(path: Path) -> dict[str, str]:
+    """Versions of what a session was made with, by package; raises as `read_state`."""
+    return _read_document(_root(path)).software
 
 
 def _root(path: Path) -> Path:
@@ -144,6 +164,9 @@ def _write_folder(folder: Path, session: SavedSession) -> None:
     document = document_of(session.state, software_versions())
     text = document.model_dump_json(indent=1) + "\n"
     (folder / _DOCUMENT).write_text(text, encoding="utf-8")
+    if session.log:
+        with (folder / _LOG).open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(f"{line}\n" for line in lines_of(session.log))
     store = LocalStore(folder / _MASKS)
     zarr.create_group(store)
     for name, masks in (("labels", session.labels), ("edited", session.edited.astype(np.uint8))):
@@ -169,7 +192,7 @@ def _write_zip(path: Path, session: SavedSession) -> None:
         with zipfile.ZipFile(path, "w") as packed:
             for one in sorted(whole.rglob("*")):
                 if one.is_file():
-                    how = zipfile.ZIP_DEFLATED if one.suffix == ".json" else zipfile.ZIP_STORED
+                    how = zipfile.ZIP_DEFLATED if one.suffix in (".json", ".jsonl") else zipfile.ZIP_STORED
                     packed.write(one, one.relative_to(whole).as_posix(), how)
 
 
@@ -181,19 +204,42 @@ def _verify(path: Path, session: SavedSession) -> None:
         document_of(found.state, software) == document_of(session.state, software)
         and np.array_equal(found.labels, session.labels)
         and np.array_equal(found.edited, session.edited)
+        and all(ours == theirs for ours, theirs in zip_longest(lines_of(found.log), lines_of(session.log)))
     )
     if not is_same:
         raise FileError(f"{path} was written, but reads back otherwise: nothing was replaced")
 
 
 @contextmanager
-def _document_stream(path: Path) -> Iterator[Any]:
+def _stream(path: Path, name: str) -> Iterator[Any]:
     if path.is_dir():
-        with (path / _DOCUMENT).open("rb") as stream:
+        with (path / name).open("rb") as stream:
             yield stream
     else:
-        with zipfile.ZipFile(path) as packed, packed.open(_DOCUMENT) as stream:
+        with zipfile.ZipFile(path) as packed, packed.open(name) as stream:
             yield stream
+
+
+def _read_log(path: Path, state: SessionState) -> tuple[Entry, ...]:
+    """The log; empty where there is none."""
+    try:
+        with _stream(path, _LOG) as stream:
+            return log_of(_lines(stream), state.image.shape_tzyx)
+    except (FileNotFoundError, KeyError):
+        return ()
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileError(f"{path} is damaged: its {_LOG} cannot be read ({_reason(error)})") from error
+    except FileError as error:
+        raise FileError(f"{path} is damaged: {error}") from error
+
+
+def _lines(stream: Any) -> Iterator[bytes]:
+    left = _MAX_LOG_BYTES
+    while line := stream.readline(left + 1):
+        left -= len(line)
+        if left < 0:
+            raise FileError(f"its {_LOG} is larger than {_MAX_LOG_BYTES >> 20} MB")
+        yield line
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def software_versions() -> dict[str, str]:
 
 def document_of(state: SessionState, software: Mapping[str, str]) -> SessionDocument:
     """A state as the file holds it; its image's digest must be known."""
-    image, model, mapping = state.image, state.model, state.model.mapping
+    image = state.image
     return SessionDocument(
         format=FORMAT,
         version=VERSION,
@@ -66,14 +66,7 @@ def document_of(state: SessionState, software: Mapping[str, str]) -> SessionDocu
             spacing_zyx_mm=image.spacing_zyx_mm,
             file=image.file or None,
         ),
-        model=ModelEntry(
-            name=model.name,
-            weights_sha256=model.weights_sha256 or None,
-            window=model.window,
-            mapping=None if mapping is None else MappingEntry(**mapping.as_record()),
-            zoom=ZoomEntry(**model.zoom),
-            propagation=PropagationEntry(**model.propagation),
-        ),
+        model=model_entry(state.model),
         classes=tuple(ClassEntry(id=one.class_id, name=one.name, color=one.colour) for one in state.classes),
         policy=PolicyEntry(
             overwrite=state.policy.overwrite,
@@ -90,6 +83,32 @@ def document_of(state: SessionState, software: Mapping[str, str]) -> SessionDocu
             )
             for object_id, one in sorted(state.effort.items())
         ),
+    )
+
+
+def model_entry(model: ModelUse) -> ModelEntry:
+    """How a model was used, as a record."""
+    mapping = model.mapping
+    return ModelEntry(
+        name=model.name,
+        weights_sha256=model.weights_sha256 or None,
+        window=model.window,
+        mapping=None if mapping is None else MappingEntry(**mapping.as_record()),
+        zoom=ZoomEntry(**model.zoom),
+        propagation=PropagationEntry(**model.propagation),
+    )
+
+
+def model_of(entry: ModelEntry) -> ModelUse:
+    """The values of a record; `InputError` for an intensity mapping that makes no sense."""
+    mapping = entry.mapping
+    return ModelUse(
+        entry.name,
+        entry.window,
+        entry.weights_sha256 or "",
+        None if mapping is None else IntensityMapping(**mapping.model_dump()),
+        entry.zoom.model_dump(),
+        entry.propagation.model_dump(),
     )
 
 
@@ -139,20 +158,13 @@ def state_of(document: SessionDocument) -> SessionState:
     Raises:
         FileError: where they contradict each other; it does not name the file.
     """
-    image, model, mapping = document.image, document.model, document.model.mapping
+    image = document.image
     try:
         return SessionState(
             ImageReference(
                 image.shape_tzyx, image.dtype, image.spacing_zyx_mm, image.sha256, image.file or ""
             ),
-            ModelUse(
-                model.name,
-                model.window,
-                model.weights_sha256 or "",
-                None if mapping is None else IntensityMapping(**mapping.model_dump()),
-                model.zoom.model_dump(),
-                model.propagation.model_dump(),
-            ),
+            model_of(document.model),
             tuple(_time_state(one, image.shape_tzyx) for one in document.times),
             LabelClasses(tuple(LabelClass(one.id, one.name, one.color) for one in document.classes)),
             CommitPolicy(**document.policy.model_dump()),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_medicosam.core.geometry import SliceStack
     from napari_medicosam.core.prompt_derivation import BoxExtension
 
@@ -93,6 +95,15 @@ class PropagationSettings:
             raise InputError(f"box extension must be 0 mm or more, got {in_mm}")
         if reference is not None and not (math.isfinite(reference) and reference > 0):
             raise InputError(f"reference distance of slices must be above 0 mm, got {reference}")
+
+    def as_record(self) -> dict[str, Any]:
+        """JSON-ready; `of_record` takes it back."""
+        return asdict(self) | {"mode": str(self.mode)}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> PropagationSettings:
+        """Raises `InputError` for settings that make no sense."""
+        return cls(**{**record, "mode": PromptMode.parse(str(record["mode"]))})
 
     def stop_rule(self, stack: SliceStack) -> StopRule:
         """The rule for slices as far apart as those of `stack`.

@@ -93,7 +93,7 @@ class AnnotatedImages:
         volume = layers.volume_of(image, time)
         if others:
             last = others[-1]
-            made = Annotation(image, volume, last.ours, last.effort, time, policy=last.policy)
+            made = Annotation(image, volume, last.ours, last.effort, time, policy=last.policy, log=last.log)
         else:
             made = Annotation(image, volume, time=time)
             image.events.data.connect(self._on_image_data)

@@ -19,6 +19,8 @@ from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.history import History, Step
+from napari_medicosam.core.mask_log import Chosen, MaskLog, Masks, Target
+from napari_medicosam.core.mask_writing import write_edited
 from napari_medicosam.core.object_table import ObjectTable
 from napari_medicosam.core.results import Candidate, Region, SegmentResult, frozen_array
 from napari_medicosam.core.review import SliceReview, review_slices
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """The last mask of an object on a prompted slice as it was written, its low-res logits, the part of the slice
-    that these cover (None: all of it), and the box that it was asked with, drawn or not.
+    that these cover (None: all of it), the box that it was asked with, drawn or not, and its number in the log.
     """  # noqa: D205
 
     written: NDArray[np.bool_]
@@ -52,6 +54,7 @@ class Answer:
     view: Region | None = None
     candidates: tuple[Candidate, ...] = ()
     box: BoxPrompt | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +85,14 @@ class Annotation:
     scores: dict[tuple[int, SlicePlane], tuple[float, int]] = field(default_factory=dict)
     """Predicted IoU of the masks that the model made, with their areas: of another area, it is another mask."""
     history: History = field(default_factory=History)
+    log: MaskLog = field(default_factory=MaskLog)
+    """How all masks came about; shared by all time points of an image."""
     edited: EditedMask = field(init=False)
     committed: CommittedMasks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.edited = EditedMask(self.ours, self.shape_zyx, self.time)
-        self.committed = CommittedMasks(self.ours, self.shape_zyx, self.time)
+        self.edited = EditedMask(self.ours, self.shape_zyx, self.time, log=self.log)
+        self.committed = CommittedMasks(self.ours, self.shape_zyx, self.time, log=self.log)
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
@@ -147,13 +152,14 @@ class Annotation:
         if layer is self.object_layer and layer is not None:
             self.edited.forget()
         if layer is self.labels and layer is not None:
-            self.committed.changed(VoxelBox((0, 0, 0), self.shape_zyx))
+            self.committed.forget()
 
     # ------------------------------------------------------------------ steps
 
     def begin(self, kind: str) -> Step:
         """A step to undo, with the objects and prompts as they are."""
         step = self.history.begin(kind, self.object_id)
+        self.log.action = kind
         self.effort.note(self.object_id, kind.split()[0], clock.monotonic())
         self.keep_table(step)
         return step
@@ -172,6 +178,7 @@ class Annotation:
     def begin_late(self, object_id: int) -> Step:
         """A step for an answer that came after the user went on to another object."""
         step = self.history.begin("late answer", object_id)
+        self.log.action = step.kind
         self.keep_table(step)
         return step
 
@@ -224,24 +231,18 @@ class Annotation:
         label_map, taken_map = self.edited.label_map, self.committed.label_map
         if label_map is None:
             return
-        before = self.mask(plane)
         if step is not None:
-            self.remember(plane, before, step)
+            self.remember(plane, self.mask(plane), step)
         self.table = self.table.without_agreement(self.object_id, plane)
-        region = Region.of_mask(before).union(Region.of_mask(mask))
-        if region.is_empty:
-            return
-        wanted = mask[region.slices_yx]
-        if taken_map is not None:
-            taken = plane.cut(taken_map)[region.slices_yx]
-            if taken.any():
-                wanted = wanted & self.policy.writable(taken, self.table, self.object_id)
-            else:
-                # A commit will write here. Memory that nobody has written to yet is slow to write to the first
-                # time, and better so a slice at a time than for the whole object at once.
-                taken[...] = 0
-        plane.cut(label_map)[region.slices_yx] = np.where(wanted, self.object_id, 0)
-        self.edited.changed(VoxelBox.of_slice(plane, region))
+        region = write_edited(
+            plane.cut(label_map),
+            None if taken_map is None else plane.cut(taken_map),
+            mask,
+            lambda: self.policy.allowed(self.table, self.object_id),
+            self.object_id,
+        )
+        if not region.is_empty:
+            self.edited.changed(VoxelBox.of_slice(plane, region))
 
     def write_result(self, result: SegmentResult, step: Step | None) -> None:
         """Write the mask of a slice and keep what the model thinks of it."""
@@ -294,11 +295,13 @@ class Annotation:
             step.swaps[plane] = SliceSwap(self.edited, plane, region, patch)
             self.history.trim()
 
-    def write_answer(self, result: SegmentResult, box: BoxPrompt | None, step: Step | None) -> None:
+    def write_answer(
+        self, result: SegmentResult, box: BoxPrompt | None, step: Step | None, number: int | None = None
+    ) -> None:
         """Write the mask of a prompted slice and keep its logits, and what was asked, for the next correction."""
         self.write_result(result, step)
         written = frozen_array(self.mask(result.plane))
-        answer = Answer(written, result.low_res_logits, result.view, result.candidates, box)
+        answer = Answer(written, result.low_res_logits, result.view, result.candidates, box, number)
         self.answers[result.object_id, result.plane] = answer
 
     def next_candidate(self, plane: SlicePlane, step: Step) -> bool:
@@ -311,22 +314,34 @@ class Annotation:
         if answer is None or not answer.candidates or not np.array_equal(self.mask(plane), answer.written):
             return False
         chosen = [np.array_equal(one.low_res_logits, answer.low_res_logits) for one in answer.candidates]
-        candidate = answer.candidates[(chosen.index(True) + 1) % len(chosen)]
-        self.write_answer(
-            SegmentResult(
-                plane,
-                candidate.mask,
-                Region.of_mask(candidate.mask),
-                candidate.iou_prediction,
-                candidate.low_res_logits,
-                self.object_id,
-                view=answer.view,
-                candidates=answer.candidates,
-            ),
-            answer.box,
-            step,
+        which = (chosen.index(True) + 1) % len(chosen)
+        candidate, entry = answer.candidates[which], None
+        result = SegmentResult(
+            plane,
+            candidate.mask,
+            Region.of_mask(candidate.mask),
+            candidate.iou_prediction,
+            candidate.low_res_logits,
+            self.object_id,
+            view=answer.view,
+            candidates=answer.candidates,
         )
+        if answer.number is not None and self.log.knows(answer.number):
+            target = self.target("edited", self.object_id, plane)
+            entry = Chosen(target, plane, answer.number, which, self.log.new_number())
+        with self.log.instead(entry):
+            self.write_answer(result, answer.box, step, None if entry is None else entry.number)
         return True
+
+    def target(self, masks: Masks, object_id: int, plane: SlicePlane) -> Target:
+        """Where the mask of an object on a slice is about to be written, for the log."""
+        label_map = self.committed.label_map
+        kept_out: tuple[int, ...] = ()
+        if label_map is not None:
+            present = np.flatnonzero(np.bincount(plane.cut(label_map).ravel()))
+            allowed = self.policy.allowed(self.table, object_id)
+            kept_out = tuple(present[~allowed[present]].tolist())
+        return Target(masks, self.time, object_id, kept_out)
 
     def replace_edited(self, packed: PackedMask, step: Step) -> None:
         """Put another mask in the place of the whole one that is being edited; other objects are left alone."""

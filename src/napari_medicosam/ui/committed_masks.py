@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.mask_log import MaskLog
 from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
 from napari_medicosam.core.touched import TouchedSlices
 from napari_medicosam.ui import layers
@@ -27,12 +28,14 @@ class CommittedMasks:
         shape_zyx: of the volume.
         time: of which volume.
         touched: what a journal has not seen yet.
+        log: told of all that is written.
     """
 
     ours: LayerSet
     shape_zyx: tuple[int, int, int]
     time: int = 0
     touched: TouchedSlices = field(default_factory=TouchedSlices)
+    log: MaskLog = field(default_factory=MaskLog)
     _counted: dict[int, SliceCounts] = field(default_factory=dict)
     """Of the object that was asked about last; of others it would be memory for nothing."""
 
@@ -44,6 +47,14 @@ class CommittedMasks:
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
+        self._changed(box, self.label_map)
+
+    def forget(self) -> None:
+        """Its layer is gone."""
+        self._changed(VoxelBox((0, 0, 0), self.shape_zyx), None)
+
+    def _changed(self, box: VoxelBox, label_map: NDArray[Any] | None) -> None:
+        self.log.edited("labels", self.time, box, label_map)
         self.touched.add(box)
         for counts in self._counted.values():
             counts.changed(box)

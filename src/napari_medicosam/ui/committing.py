@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.core import mask_writing
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
 from napari_medicosam.core.results import Region
@@ -170,10 +171,9 @@ def write_committed(
     box = VoxelBox.of_slice(plane, region)
     keep_labels(annotation, step, box)
     inner, wanted = label_slice[region.slices_yx], mask[region.slices_yx]
-    writable = annotation.policy.writable(inner, annotation.table, object_id)
+    allowed = annotation.policy.allowed(annotation.table, object_id)
     before = inner.copy()
-    inner[writable & (inner == object_id)] = 0
-    inner[writable & wanted & ~annotation.mask(plane)[region.slices_yx]] = object_id
+    mask_writing.write_committed(inner, annotation.mask(plane)[region.slices_yx], wanted, allowed, object_id)
     annotation.committed.changed(box)
     table = annotation.table.recounted(before, inner, box).without_agreement(object_id, plane)
     annotation.table = table.with_record(replace(table.find(object_id), is_committed=True))

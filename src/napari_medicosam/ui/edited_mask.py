@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox, box_of_used
+from napari_medicosam.core.mask_log import MaskLog
 from napari_medicosam.core.results import Region
 from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
 from napari_medicosam.core.touched import TouchedSlices
@@ -31,6 +32,7 @@ class EditedMask:
         extent: where it may have voxels.
         version: another number after every change.
         touched: what a journal has not seen yet.
+        log: told of all that is written.
     """
 
     ours: LayerSet
@@ -39,6 +41,7 @@ class EditedMask:
     extent: VoxelBox = field(default_factory=VoxelBox)
     version: int = 0
     touched: TouchedSlices = field(default_factory=TouchedSlices)
+    log: MaskLog = field(default_factory=MaskLog)
     _counts: SliceCounts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class EditedMask:
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
+        self.log.edited("edited", self.time, box, self.label_map)
         self.touched.add(box)
         self._look_at(box)
 
@@ -88,6 +92,7 @@ class EditedMask:
             self._look_at(box_of_used(label_map))
             if self.num_voxels != before:
                 self.touched.add(self.extent)
+                self.log.edited("edited", self.time, self.extent, label_map)
 
     def packed(self) -> PackedMask:
         """All of it."""
@@ -114,7 +119,7 @@ class EditedMask:
         label_map = self.label_map
         if label_map is not None:
             label_map[self.extent.index] = 0
-        self.changed(self.extent)
+        self._erased(self.extent)
         self.extent = VoxelBox()
 
     def put(self, packed: PackedMask, value: int) -> None:
@@ -143,5 +148,10 @@ class EditedMask:
 
     def forget(self) -> None:
         """Its layer is gone, or holds something else."""
-        self.changed(VoxelBox((0, 0, 0), self.shape_zyx))
+        self._erased(VoxelBox((0, 0, 0), self.shape_zyx))
         self.extent = VoxelBox()
+
+    def _erased(self, box: VoxelBox) -> None:
+        self.log.edited("edited", self.time, box, None)
+        self.touched.add(box)
+        self._look_at(box)

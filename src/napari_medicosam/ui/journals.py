@@ -254,7 +254,16 @@ class Journals:
 def touch_all(annotation: Annotation) -> None:
     """Have all of its masks recorded anew."""
     annotation.committed.changed(VoxelBox((0, 0, 0), annotation.shape_zyx))
-    annotation.edited.touched.add(annotation.edited.extent)
+    annotation.edited.changed(annotation.edited.extent)
+
+
+def begin_log(annotations: list[Annotation], action: str) -> None:
+    """Begin the log of an image anew, with the masks of all its time points as they are."""
+    log = annotations[0].log
+    log.start_over()
+    log.action = action
+    for known in annotations:
+        touch_all(known)
 
 
 def _is_blank(state: SessionState) -> bool:

@@ -123,6 +123,7 @@ class Pipeline:
         annotation = self._bench.wanted()
         self.propagations.stop()
         prompts = annotation.current
+        annotation.log.action = where.__name__
         step = where()
         if step is None:
             return

@@ -14,11 +14,14 @@ from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.predict.propagation import ObjectRun, PropagationSettings, gaps_of
 from napari_medicosam.ui import committing
+from napari_medicosam.ui.log_entries import propagated, propagated_slice
 from napari_medicosam.ui.tasks import ObjectPart, Propagation
 
 if TYPE_CHECKING:
     from napari_medicosam.core.history import Step
+    from napari_medicosam.core.mask_log import Propagated, PropagatedSlice
     from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.questions import Questions
     from napari_medicosam.ui.workbench import Workbench
 
@@ -54,6 +57,9 @@ class _Running:
     annotation: Annotation
     step: Step
     run: Propagation
+    settings: ServiceSettings
+    logged: Propagated | None = None
+    num_results: int = 0
     written: set[tuple[int, SlicePlane]] = field(default_factory=set)
 
 
@@ -126,11 +132,12 @@ class Propagations:
         step = annotation.begin("interpolate" if run.from_shapes else "propagate")
         if ask.object_ids == (annotation.object_id,):
             self._bench.reopen(step)
-        self._running = running = _Running(annotation, step, run)
-        bench = self._bench
-        work = (
-            bench.worker.interpolate if run.from_shapes else partial(bench.worker.propagate, bench.settings())
-        )
+        bench, settings = self._bench, self._bench.settings()
+        self._running = running = _Running(annotation, step, run, settings)
+        if not run.from_shapes:
+            running.logged = propagated(annotation, run)
+            annotation.log.add(running.logged)
+        work = bench.worker.interpolate if run.from_shapes else partial(bench.worker.propagate, settings)
         bench.runner.stream(
             partial(work, run), partial(self._on_result, running), partial(self._on_end, running)
         )
@@ -187,25 +194,41 @@ class Propagations:
         annotation = running.annotation
         if self._running is not running:
             return
+        number, running.num_results = running.num_results, running.num_results + 1
         if result is None:
             for part in running.run.parts:
                 self._end_of_gaps(running, part)
         elif result.plane not in annotation.user_planes_of(result.object_id):
-            self._write(running, result)  # else the user's word, given meanwhile, stands
+            self._write(running, result, number)  # else the user's word, given meanwhile, stands
 
-    def _write(self, running: _Running, result: SegmentResult) -> None:
+    def _write(self, running: _Running, result: SegmentResult, number: int | None = None) -> None:
+        """Write a result; one of the model's has a number."""
         annotation = running.annotation
         record = annotation.table.records.get(result.object_id)
         if record is None or record.is_locked:  # since it began
             return
-        result = _with_users_word(annotation, result)
+        kept = _with_users_word(annotation, result)
+        if kept is not result:
+            result, number = kept, None  # no longer what the model said
         self._bench.layers.make_missing()
-        if annotation.is_edited(result.object_id):
-            annotation.write_result(result, running.step)
-        else:
-            committing.write_result(annotation, result, running.step)
+        with annotation.log.instead(self._entry(running, result, number)):
+            if annotation.is_edited(result.object_id):
+                annotation.write_result(result, running.step)
+            else:
+                committing.write_result(annotation, result, running.step)
         running.written.add((result.object_id, result.plane))
         self._bench.show(result.plane, result.object_id)
+
+    def _entry(self, running: _Running, result: SegmentResult, number: int | None) -> PropagatedSlice | None:
+        logged = running.logged
+        if number is None or logged is None:
+            return None
+        if logged.model is None:
+            how = running.run.parts[0].run.settings
+            logged.model = self._bench.worker.use_of(running.settings, how)
+        if logged.model is None or not running.annotation.log.holds(logged):
+            return None
+        return propagated_slice(running.annotation, logged, result, number)
 
     def _end_of_gaps(self, running: _Running, part: ObjectPart) -> None:
         """All gaps were followed to their ends: what an earlier propagation left beyond is not the object's."""

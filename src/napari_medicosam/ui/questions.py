@@ -16,6 +16,7 @@ from napari_medicosam.core.prompt_derivation import box_around, box_beside
 from napari_medicosam.core.results import SegmentRequest, SegmentResult
 from napari_medicosam.ui import committing
 from napari_medicosam.ui.annotation import Annotation, MaskHint
+from napari_medicosam.ui.log_entries import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_medicosam.core.history import Step
     from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
     from napari_medicosam.core.volume_prompts import VolumePrompts
+    from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.workbench import Workbench
 
 
@@ -34,12 +36,20 @@ Key = tuple[Annotation, int, SlicePlane]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Open:
-    """A question without an answer: its number, the step that asked, the prompts before, model and window."""
+    """A question without an answer: its number, the step that asked, and the prompts before."""
 
     generation: int
     step: Step
     before: VolumePrompts | None
-    asked_of: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A question on its way, with the log's number of the answer before."""
+
+    settings: ServiceSettings
+    request: SegmentRequest
+    previous: int | None
 
 
 class Questions:
@@ -255,17 +265,19 @@ class Questions:
     def _ask(self, request: SegmentRequest, step: Step, before: VolumePrompts | None) -> None:
         annotation, settings = self._bench.wanted(), self._bench.settings()
         key = (annotation, request.object_id, request.plane)
-        self._open[key] = _Open(request.generation, step, before, (settings.model, settings.window))
+        self._open[key] = _Open(request.generation, step, before)
+        answer = annotation.answers.get((request.object_id, request.plane))
+        asked = _Asked(settings, request, None if answer is None else answer.number)
         self._bench.runner.submit(
             partial(self._bench.worker.segment, settings, request),
-            partial(self._on_result, annotation, request.prompts.box),
+            partial(self._on_result, annotation, asked),
             key=key,
             on_end=partial(self._on_question_end, key, request.generation),
         )
 
     # ------------------------------------------------------------------ back
 
-    def _on_result(self, annotation: Annotation, box: BoxPrompt | None, result: SegmentResult) -> None:
+    def _on_result(self, annotation: Annotation, asked: _Asked, result: SegmentResult) -> None:
         key = (annotation, result.object_id, result.plane)
         known = self._open.get(key)
         if self._bench.annotation is None or known is None or known.generation != result.generation:
@@ -275,17 +287,23 @@ class Questions:
             self._unasked[key] = known.before
             return
         self._bench.layers.make_missing()
+        use = self._bench.worker.use_of(asked.settings)
+        entry = answered(annotation, use, asked.request, asked.previous)
         if annotation.is_edited(result.object_id):
-            annotation.write_answer(result, result.asked_box or box, known.step)
-            settings = self._bench.settings()
-            if known.asked_of != (
-                settings.model,
-                settings.window,
-            ):  # its logits mean nothing to another model
+            with annotation.log.instead(entry):
+                box = result.asked_box or asked.request.prompts.box
+                annotation.write_answer(result, box, known.step, None if entry is None else entry.number)
+            now = self._bench.settings()
+            if (asked.settings.model, asked.settings.window) != (now.model, now.window):
+                # Its logits mean nothing to another model.
                 annotation.answers.pop((result.object_id, result.plane), None)
-        else:  # the user has gone on to another object meanwhile
+        elif record is not None:  # the user has gone on to another object meanwhile
             late = annotation.begin_late(result.object_id)
-            if not committing.write_committed(annotation, result.plane, result.mask, result.object_id, late):
+            with annotation.log.instead(entry):
+                is_written = committing.write_committed(
+                    annotation, result.plane, result.mask, result.object_id, late
+                )
+            if not is_written:
                 annotation.history.discard(late)
         self._bench.show(result.plane, result.object_id)
 

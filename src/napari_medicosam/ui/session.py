@@ -18,7 +18,7 @@ from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui.engine import ServiceSource, is_local
-from napari_medicosam.ui.journals import Journals
+from napari_medicosam.ui.journals import Journals, begin_log
 from napari_medicosam.ui.saving import Saving
 from napari_medicosam.ui.session_keeping import KeepingMethods
 from napari_medicosam.ui.session_objects import ObjectMethods
@@ -312,6 +312,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._tidying.start()
 
     def _on_image_replaced(self, image: Image) -> None:
+        begin_log(self._images.times_of(image), "other pixels")  # on these, the model was never asked
         if self.image is image:
             self._pipeline.pixels_replaced()
 

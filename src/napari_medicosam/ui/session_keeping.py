@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from napari.utils.notifications import show_warning
 
 from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.intensity import resolve_intensity
-from napari_medicosam.core.prompt_derivation import PromptMode
+from napari_medicosam.core.mask_log import MaskLog
 from napari_medicosam.core.session_state import (
     ImageReference,
     ModelUse,
@@ -28,7 +29,7 @@ from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation
-from napari_medicosam.ui.journals import Journals, touch_all
+from napari_medicosam.ui.journals import Journals, begin_log, touch_all
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session
 from napari_medicosam.weights.catalogue import find_entry
@@ -78,6 +79,7 @@ class KeepingMethods(SessionBase):
             state,
             np.array(ours.labels.data, dtype=np.uint16).reshape(shape),
             (ours.object_layer.data != 0).reshape(shape),
+            self._log_of(image).entries,
         )
         task = partial(save_session, Path(path), saved, _volumes_of(image))
         then = self._saving_of(image)
@@ -162,7 +164,7 @@ class KeepingMethods(SessionBase):
             self._worker.weights_sha256(self.model),
             next((one for one in reversed(mappings) if one is not None), None),
             asdict(self.zoom),
-            asdict(self._propagation_settings) | {"mode": str(self._propagation_settings.mode)},
+            self._propagation_settings.as_record(),
         )
         shape_tzyx = (layers.num_times(image), *first.shape_zyx)
         return SessionState(
@@ -176,6 +178,15 @@ class KeepingMethods(SessionBase):
                 for object_id, one in first.effort.objects.items()
             },
         )
+
+    def _log_of(self, image: Any) -> MaskLog:
+        """How the masks of an image came about; if that was too much to keep, it begins with what they are now."""
+        times = self._images.times_of(image)
+        for known in times:
+            known.edited.look_everywhere()
+        if times[0].log.is_given_up:
+            begin_log(times, "save")
+        return times[0].log
 
     def _saving_of(self, image: Any) -> Callable[[], None]:
         """To be called when the work was copied; what it returns, when the copy is safe."""
@@ -220,11 +231,12 @@ class KeepingMethods(SessionBase):
             self._annotation.effort.rest()
         self._layers.show(self._images.last_of(image))
         self._layers.make_missing()
-        ours, effort = self._wanted().ours, EffortLog(dict(state.effort))
+        ours, effort, log = self._wanted().ours, EffortLog(dict(state.effort)), MaskLog(saved.log)
+        log.action = "restore"
         made = []
         for one in state.times:
             volume = layers.volume_of(image, one.time)
-            known = Annotation(image, volume, ours, effort, one.time, one.table, state.policy)
+            known = Annotation(image, volume, ours, effort, one.time, one.table, state.policy, log=log)
             known.scores.update(one.scores)
             made.append(known)
         if ours.labels is None or ours.object_layer is None:
@@ -233,9 +245,10 @@ class KeepingMethods(SessionBase):
         current[[one.time for one in made]] = [one.object_id for one in made]
         _fill(ours.labels.data, saved.labels)
         _fill(ours.object_layer.data, saved.edited * current[:, None, None, None])
-        for known in made:
-            known.edited.look_everywhere()
-            touch_all(known)
+        with log.quiet() if saved.log else nullcontext():
+            for known in made:
+                known.edited.look_everywhere()
+                touch_all(known)
         self._images.put(made)
         self._sizes.forget(self._images.all)
         self.zoom, self._propagation_settings = zoom, propagation
@@ -290,8 +303,7 @@ def _is_here(model: str) -> bool:
 def _settings_of(model: ModelUse) -> tuple[ZoomRule, PropagationSettings]:
     """Raises `InputError` for settings, or a window, that make no sense."""
     resolve_intensity(model.window, _PROBE)
-    mode = PromptMode.parse(str(model.propagation["mode"]))
-    return ZoomRule(**model.zoom), PropagationSettings(**{**model.propagation, "mode": mode})
+    return ZoomRule(**model.zoom), PropagationSettings.of_record(model.propagation)
 
 
 def _fill(data: NDArray[Any], masks: NDArray[Any]) -> None:

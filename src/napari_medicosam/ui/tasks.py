@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +15,17 @@ from napari_medicosam.core.interpolation import interpolate_slices
 from napari_medicosam.core.measurements import measure_label_map, measurements_table
 from napari_medicosam.core.post_processing import CleanUp, clean_up
 from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.core.session_state import ModelUse
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
 from napari_medicosam.predict.objects import as_clicked
-from napari_medicosam.predict.propagation import Gap, ObjectRun, propagate_objects
+from napari_medicosam.predict.propagation import Gap, ObjectRun, PropagationSettings, propagate_objects
 from napari_medicosam.predict.three_planes import agree_on_three_planes
 from napari_medicosam.predict.tuning import tune_on_object
 from napari_medicosam.ui.engine import Made
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from napari_medicosam.core.intensity import IntensityMapping
     from napari_medicosam.core.results import SegmentRequest
     from napari_medicosam.io.label_class_files import LabelClassFile
-    from napari_medicosam.predict.propagation import PropagationSettings
     from napari_medicosam.predict.tuning import TuningResult
+    from napari_medicosam.predict.zoom import ZoomRule
     from napari_medicosam.ui.engine import Service, ServiceSettings, ServiceSource
     from napari_medicosam.ui.runner import Report
 
@@ -51,6 +52,7 @@ class Worker:
     encode_seconds: float | None = None
     _measured: Made[IntensityMapping] | None = None
     _weights: tuple[str, str] = ("", "")
+    _used: dict[tuple[str, str, ZoomRule], Made[ModelUse]] = field(default_factory=dict)
 
     def window_range(self, settings: ServiceSettings) -> tuple[float, float] | None:
         """The intensities that are black and white to the model, once that was measured. For the GUI thread."""
@@ -68,6 +70,16 @@ class Worker:
         """Of the weights that answered last, if they are this model's; else "". For the GUI thread."""
         name, sha256 = self._weights
         return sha256 if name == model else ""
+
+    def use_of(self, settings: ServiceSettings, how: PropagationSettings | None = None) -> ModelUse | None:
+        """What answered with these settings, once it did; None for a service that nobody can make again.
+
+        For the GUI thread.
+        """
+        made = self._used.get(settings.without_pixels)
+        if made is None or not made.is_from(settings.volume):
+            return None
+        return made.thing if how is None else replace(made.thing, propagation=how.as_record())
 
     def segment(self, settings: ServiceSettings, request: SegmentRequest, report: Report) -> SegmentResult:
         """Answer one request. What the user clicked away is away, whatever the model says."""
@@ -158,7 +170,13 @@ class Worker:
         if service.mapping is not None:
             self._measured = Made.of(service.mapping, settings.volume, settings.model, settings.window)
         model = getattr(service, "model", None)  # a service of another make may have none
-        self._weights = (settings.model, getattr(model, "weights_sha256", ""))
+        sha256 = getattr(model, "weights_sha256", "")
+        self._weights = (settings.model, sha256)
+        if service.mapping is not None and sha256:
+            zoom, how = asdict(settings.zoom), PropagationSettings().as_record()
+            name = Path(settings.model).name
+            use = ModelUse(name, settings.window, sha256, service.mapping, zoom, how)
+            self._used[settings.without_pixels] = Made.of(use, settings.volume)
         return service
 
     def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:

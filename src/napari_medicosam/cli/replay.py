@@ -1,0 +1,193 @@
+"""`medicosam replay`: the masks of a session file, made again from its log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_medicosam.cli import options
+from napari_medicosam.cli.console import download_progress, notes
+from napari_medicosam.cli.job import MEMORY_BYTES, is_same_file
+from napari_medicosam.errors import FileError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.session_state import ModelUse, SavedSession, SessionState
+    from napari_medicosam.io.volumes import Volume
+    from napari_medicosam.predict.replay import Difference
+    from napari_medicosam.predict.service import SegmentationService
+    from napari_medicosam.weights.loading import LoadedModel
+
+_MAX_TOLD = 10
+
+
+def replay(
+    session: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or its folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Label map to write; its ending: the format.")
+    ],
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", help="The image. Default: the file that the session names, there or beside it."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Where the checkpoint of your own lies that the session was made with."),
+    ] = None,
+    device: options.Device = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Do a session again: ask the model what it was asked, edit what was edited, and write the label map.
+
+    The same weights on the same machine give the same labels, bit for bit. Where they differ from those that the
+    session holds it is said, and the exit code is 1; the labels are written all the same.
+
+        medicosam replay scan_session.zip --image scan.nii.gz -o labels.nii.gz
+    """
+    from napari_medicosam.io.session_files import read_session, read_state
+    from napari_medicosam.io.volumes import check_writable, write_labels
+    from napari_medicosam.predict.replay import differences
+
+    if is_same_file(session, output) or (image is not None and is_same_file(image, output)):
+        raise FileError(f"{output} is a file that is read: wanted another name for the labels")
+    volume = _open_image(session, image, read_state(session))
+    check_writable(output, volume, overwrite=overwrite)
+    saved = read_session(session)
+    if not saved.log:
+        raise FileError(f"{session} has no log of how its masks came about: there is nothing to replay")
+    _note_versions(session)
+    labels, edited = _run(volume, saved, _Services(device, model, saved.state.model.name))
+    current = {one.time: one.table.current for one in saved.state.times}
+    found = differences((labels, edited), (saved.labels, saved.edited), current)
+    write_labels(
+        output, replace(saved, labels=labels, edited=edited).merged()[0], volume, overwrite=overwrite
+    )
+    notes.print(f"wrote {output}: {len(saved.log)} entries replayed", markup=False)
+    if found:
+        _tell(found)
+        raise typer.Exit(1)
+    notes.print("every voxel is as it was saved")
+
+
+def _open_image(session: Path, given: Path | None, state: SessionState) -> Volume:
+    """The image of a session.
+
+    Raises:
+        FileError: when it is not there, has other pixels, or is one of several in time.
+    """
+    from napari_medicosam.core.image_digest import image_digest
+    from napari_medicosam.io.volumes import read_volume
+
+    wanted = state.image
+    if wanted.shape_tzyx[0] != 1:
+        raise FileError(f"{session} has {wanted.shape_tzyx[0]} time points: a replay writes one label map")
+    named = Path(wanted.file)
+    places = (named, session.parent / named.name) if wanted.file else ()
+    file = given or next((one for one in places if one.exists()), None)
+    if file is None:
+        raise FileError(f"the image of {session} is not known by its file: give it with --image")
+    volume = read_volume(file)
+    if image_digest([volume.array]) != wanted.sha256:
+        raise FileError(f"{session} was made on another image than {file} is: its pixels have another digest")
+    return volume
+
+
+def _run(
+    volume: Volume, saved: SavedSession, services: _Services
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    from rich.progress import track
+
+    from napari_medicosam.predict.replay import Replay
+
+    doing = Replay([volume.array], saved.state.image.spacing_zyx_mm, services.of)
+    for _ in track(doing.run(saved.log), "Replaying", len(saved.log), console=notes, transient=True):
+        pass
+    return doing.labels, doing.edited
+
+
+class _Services:
+    """The models that a session was made with, each loaded when it is first asked.
+
+    Args:
+        device: of torch; None for the best there is.
+        files: where checkpoints may lie whose names alone the log knows.
+    """
+
+    def __init__(self, device: str | None, *files: Path | str | None) -> None:
+        self._device = device
+        self._files = tuple(Path(one) for one in files if one is not None)
+        self._models: dict[str, LoadedModel] = {}
+        self._made: list[tuple[ModelUse, SegmentationService]] = []
+
+    def of(self, use: ModelUse) -> SegmentationService:
+        """What answered; `WeightsError` when its weights are not here."""
+        for known, service in self._made:
+            if (known.weights_sha256, known.mapping, known.zoom) == (
+                use.weights_sha256,
+                use.mapping,
+                use.zoom,
+            ):
+                return service
+        service = self._make(use)
+        self._made.append((use, service))
+        return service
+
+    def _make(self, use: ModelUse) -> SegmentationService:
+        from napari_medicosam.cache.keys import EmbeddingKey
+        from napari_medicosam.cache.memory import MemoryEmbeddingStore
+        from napari_medicosam.predict.service import SegmentationService
+        from napari_medicosam.predict.zoom import ZoomRule
+
+        model = self._model(use.name)
+        if model.weights_sha256 != use.weights_sha256 or use.mapping is None:
+            raise WeightsError(
+                f"the session was made with weights {use.weights_sha256[:12]} of {use.name}, but here "
+                f"{use.name} has {model.weights_sha256[:12]}: a replay needs the same"
+            )
+        store = MemoryEmbeddingStore(MEMORY_BYTES).bind(
+            EmbeddingKey(model.spec, model.weights_sha256, use.mapping)
+        )
+        return SegmentationService(model, use.mapping, store, ZoomRule(**use.zoom))
+
+    def _model(self, name: str) -> LoadedModel:
+        from napari_medicosam.weights.loading import load_weights
+
+        if name not in self._models:
+            where = next((str(one) for one in self._files if one.name == name and one.is_file()), name)
+            with download_progress(name) as progress:
+                self._models[name] = load_weights(where, self._device, progress)
+        return self._models[name]
+
+
+def _note_versions(session: Path) -> None:
+    """Say what has another version here than where the session was saved."""
+    from napari_medicosam.io.session_files import read_software
+    from napari_medicosam.io.session_values import software_versions
+
+    before, now = read_software(session), software_versions()
+    other = [
+        f"{name} {known}, here {now.get(name, 'none')}"
+        for name, known in before.items()
+        if now.get(name) != known
+    ]
+    if other:
+        notes.print(f"note: the session was saved with {'; '.join(other)}: bits may differ", markup=False)
+
+
+def _tell(found: Sequence[Difference]) -> None:
+    voxels = sum(one.num_voxels for one in found)
+    notes.print(f"{voxels} voxels on {len(found)} slices are not as they were saved:")
+    for one in found[:_MAX_TOLD]:
+        objects = ", ".join(str(object_id) for object_id in one.object_ids)
+        notes.print(f"  slice {one.z}: {one.num_voxels} voxels (objects {objects})")
+    if len(found) > _MAX_TOLD:
+        notes.print(f"  and {len(found) - _MAX_TOLD} slices more")

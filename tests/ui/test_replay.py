@@ -1,0 +1,149 @@
+"""A session that was saved is done again without a window, and comes to the same labels, bit for bit."""
+
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_medicosam.cli.app import app
+from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.core.mask_log import Answered
+from napari_medicosam.errors import FileError, WeightsError
+from napari_medicosam.io.session_files import read_session, write_session
+from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A scan (z, y, x) = (12, 40, 50) with two balls, as a file; its pixels."""
+    z, y, x = np.mgrid[:12, :40, :50]
+    array = np.random.default_rng(0).normal(100, 10, (12, 40, 50))
+    array[((z - 6) * 3) ** 2 + (y - 20) ** 2 + (x - 15) ** 2 < 10**2] += 300
+    array[((z - 6) * 3) ** 2 + (y - 20) ** 2 + (x - 36) ** 2 < 9**2] += 200
+    array = array.astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4)), tmp_path / "scan.nii.gz")
+    return array
+
+
+def paint(viewer, name, position, label):
+    layer = viewer.layers[name]
+    layer.brush_size = 8
+    layer.paint(position, label)
+
+
+def ask(viewer, session):
+    """Clicks with a candidate and what was fed back, a box, a propagation: all of it from the model."""
+    session.commit_policy = CommitPolicy(overwrite=True)
+    viewer.dims.set_point(0, 6)
+    session.add_point((6, 20, 15))
+    assert session.next_candidate()
+    session.add_point((6, 14, 15))
+    session.add_box(5, (11, 6, 29, 24))
+    session.add_point((5, 20, 23), positive=False)
+    session.propagate(z_range=(2, 11))
+
+
+def work(viewer, session):
+    """Brush and clean-up, commits, undo and redo, objects that meet and are propagated together."""
+    paint(viewer, OBJECT_NAME, (4, 10, 25), session.object_id)
+    session.add_point((4, 20, 15))
+    session.undo()
+    session.propagate(z_range=(1, 11))
+    session.undo()
+    session.redo()
+    session.clean_up(fill_holes="slices")
+    session.commit()
+    session.new_object("second")
+    session.set_zoom("always")
+    session.add_box(6, (12, 20, 28, 44))
+    session.new_object("third")
+    session.add_lasso(2, [(2, 2), (2, 12), (12, 12)])
+    session.propagate(objects="all", z_range=(0, 12))
+    paint(viewer, LABELS_NAME, (1, 30, 40), 2)
+    session.select(1)
+    session.interpolate()
+    session.delete_object()
+    session.undo()
+    session.new_object("open")
+    session.add_box(8, (2, 2, 12, 22))
+
+
+def replay(*words):
+    return CliRunner().invoke(app, ["replay", *map(str, words)], catch_exceptions=False)
+
+
+def read(path):
+    return np.asarray(nibabel.load(path).dataobj).T
+
+
+@pytest.fixture
+def saved(make_session, scan, tmp_path):
+    """Sessions saved in the middle, gone on with, and saved; the labels that there were then."""
+    viewer, session = make_session(scan, real=True)
+    ask(viewer, session)
+    session.save(tmp_path / "asked.zip")
+    asked = session.label_map()
+    work(viewer, session)
+    session.save(tmp_path / "middle.zip")
+    session.load(tmp_path / "middle.zip", overwrite=True)
+    session.add_point((8, 8, 8))
+    session.commit()
+    session.save(tmp_path / "session.zip")
+    return {"asked.zip": asked, "session.zip": session.label_map()}
+
+
+def test_the_same_labels_from_the_log_alone_or_the_slice_and_the_object_that_differ(saved, tmp_path):
+    for name, labels in saved.items():
+        out = tmp_path / f"{name}.nii.gz"
+        result = replay(tmp_path / name, "--image", tmp_path / "scan.nii.gz", "-o", out)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(read(out), labels)
+    kinds = {type(one).__name__ for one in read_session(tmp_path / "asked.zip").log}
+    assert kinds == {"Answered", "Chosen", "Propagated", "PropagatedSlice"}  # no answer is stored
+    assert len(np.unique(labels)) > 3
+
+    session = read_session(tmp_path / "session.zip")
+    labels = session.labels.copy()
+    labels[0, 3, 20, 15:18] = 9
+    write_session(tmp_path / "other.zip", replace(session, labels=labels))
+    out = tmp_path / "other.nii.gz"
+    result = replay(tmp_path / "other.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    assert result.exit_code == 1
+    assert "3 voxels on 1 slices" in result.output
+    assert "slice 3: 3 voxels (objects " in result.output
+    assert "9)" in result.output
+    np.testing.assert_array_equal(read(out), saved["session.zip"])
+
+
+def test_what_cannot_be_the_same_is_refused(make_session, scan, tmp_path):
+    session, out = tmp_path / "session.zip", tmp_path / "labels.nii.gz"
+    _, annotating = make_session(scan, real=True)
+    annotating.add_box(6, (11, 6, 29, 24))
+    annotating.save(session)
+    known = read_session(session)
+    with pytest.raises(FileError, match="give it with --image"):
+        replay(session, "-o", out)
+    nibabel.save(nibabel.Nifti1Image((scan + 1).T, np.eye(4)), tmp_path / "other.nii.gz")
+    with pytest.raises(FileError, match="another digest"):
+        replay(session, "--image", tmp_path / "other.nii.gz", "-o", out)
+    log = tuple(
+        replace(one, model=replace(one.model, weights_sha256="0" * 64)) if isinstance(one, Answered) else one
+        for one in known.log
+    )
+    write_session(tmp_path / "weights.zip", replace(known, log=log))
+    with pytest.raises(WeightsError, match="made with weights 000000000000 of sam_test"):
+        replay(tmp_path / "weights.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    write_session(tmp_path / "without.zip", replace(known, log=()))
+    with pytest.raises(FileError, match="has no log"):
+        replay(tmp_path / "without.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    assert not out.exists()
+
+    annotating.load(tmp_path / "without.zip", overwrite=True)  # its log begins with what it holds
+    annotating.new_object()
+    annotating.add_box(9, (20, 20, 30, 30))
+    annotating.save(tmp_path / "again.zip")
+    result = replay(tmp_path / "again.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(read(out), annotating.label_map())
