@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError, MedicoSamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Raise `FileError` when nothing may be written to `path`."""
     if path.is_dir():
         raise FileError(f"cannot write {path}: it is a folder, wanted a file name")
-    if not path.parent.is_dir():
-        raise FileError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.exists() and not overwrite:
-        raise FileError(f"{path} exists already: choose another name or say --overwrite (overwrite=True)")
+    _check_place(path, overwrite)
 
 
 def replace_file(
@@ -46,16 +44,13 @@ def replace_file(
     check_target(path, overwrite)
     temporary = temporary_beside(path, suffix)
     try:
-        write(temporary)
-        _flush(temporary)
-        verify(temporary)
-        check_target(path, overwrite)  # writing took a while: somebody else may have made it meanwhile
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    except MedicoSamError as error:
-        raise type(error)(str(error).replace(str(temporary), str(path))) from error
-    except Exception as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        with _errors_name(path, temporary):
+            write(temporary)
+            _flush(temporary)
+            verify(temporary)
+            check_target(path, overwrite)  # writing took a while: somebody else may have made it meanwhile
+            temporary.replace(path)
+            _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,20 +70,17 @@ def replace_folder(
     check_folder_target(path, overwrite)
     temporary, old = temporary_beside(path, suffix), temporary_beside(path, suffix)
     try:
-        temporary.mkdir()
-        write(temporary)
-        for folder, _, names in os.walk(temporary, topdown=False):
-            for name in names:
-                _flush(Path(folder, name))
-            _flush_folder(Path(folder))
-        verify(temporary)
-        check_folder_target(path, overwrite)
-        _swap_folders(temporary, path, old)
-        _flush_folder(path.parent)
-    except MedicoSamError as error:
-        raise type(error)(str(error).replace(str(temporary), str(path))) from error
-    except Exception as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        with _errors_name(path, temporary):
+            temporary.mkdir()
+            write(temporary)
+            for folder, _, names in os.walk(temporary, topdown=False):
+                for name in names:
+                    _flush(Path(folder, name))
+                _flush_folder(Path(folder))
+            verify(temporary)
+            check_folder_target(path, overwrite)
+            _swap_folders(temporary, path, old)
+            _flush_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if path.exists():
@@ -99,10 +91,26 @@ def check_folder_target(path: Path, overwrite: bool) -> None:
     """Raise `FileError` when no folder may be written to `path`."""
     if path.is_file():
         raise FileError(f"cannot write {path}: it is a file, wanted the name of a folder")
+    _check_place(path, overwrite)
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise FileError(f"cannot write {path}: the folder {path.parent} does not exist")
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists already: choose another name or say --overwrite (overwrite=True)")
+
+
+@contextmanager
+def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
+    """Whatever goes wrong is a `FileError`, or an error of this package, and speaks of the name that the user gave."""
+    try:
+        yield
+    except MedicoSamError as error:
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).replace(str(temporary), str(path))
+        raise FileError(f"cannot write {path}: {reason}") from error
 
 
 def _swap_folders(temporary: Path, path: Path, old: Path) -> None:
@@ -119,10 +127,6 @@ def _swap_folders(temporary: Path, path: Path, old: Path) -> None:
 def temporary_beside(path: Path, suffix: str) -> Path:
     """A name in the folder of `path` that nobody uses."""
     return path.with_name(f".medicosam-{secrets.token_hex(8)}{suffix}")
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 def _flush(path: Path) -> None:
