@@ -1,26 +1,36 @@
 import pytest
 import torch
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+from torch import nn
 
-from napari_medicosam.models.build import build_model
 from napari_medicosam.models.fast_decoder import decode
 
 GRID = (4, 6)  # not square, so that rows and columns cannot be confused
 OBJECTS = 3
+FEW, MANY = 2, 12
+"""Prompt tokens. With SAM's own five, each in two heads, the many outnumber the 32 channels of an attention."""
 
 
 @pytest.fixture(scope="module")
 def decoder():
-    return build_model("sam_test", seed=0).mask_decoder
+    torch.manual_seed(0)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=64, num_heads=2, mlp_dim=48)
+    decoder = MaskDecoder(transformer_dim=64, transformer=transformer)
+    for name, parameter in decoder.named_parameters():
+        if name.endswith("bias"):  # zeros at first, some of them
+            nn.init.normal_(parameter, std=0.3)
+    return decoder
 
 
 @pytest.fixture
 def inputs(request):
     """Embedding, position encoding, sparse and dense embeddings; the dense ones shared or one an object."""
     torch.manual_seed(1)
-    dense = torch.randn(request.param, 32, *GRID, requires_grad=True)
-    embedding = torch.randn(32, *GRID, requires_grad=True)
-    sparse = torch.randn(OBJECTS, 2, 32, requires_grad=True)
-    return embedding, torch.randn(1, 32, *GRID), sparse, dense
+    images, tokens = request.param
+    dense = torch.randn(images, 64, *GRID, requires_grad=True)
+    embedding = torch.randn(64, *GRID, requires_grad=True)
+    sparse = torch.randn(OBJECTS, tokens, 64, requires_grad=True)
+    return embedding, torch.randn(1, 64, *GRID), sparse, dense
 
 
 def stock(decoder, embedding, image_pe, sparse, dense, multimask):
@@ -46,7 +56,9 @@ def gradients(decoder, inputs, logits, iou):
     }
 
 
-@pytest.mark.parametrize("inputs", [1, OBJECTS], indirect=True, ids=["shared", "per-object"])
+@pytest.mark.parametrize(
+    "inputs", [(1, FEW), (OBJECTS, FEW), (1, MANY), (OBJECTS, MANY)], indirect=True, ids=str
+)
 @pytest.mark.parametrize("multimask", [False, True])
 def test_masks_and_gradients_are_those_of_segment_anything(decoder, inputs, multimask):
     expected = stock(decoder, *inputs, multimask)
@@ -61,14 +73,14 @@ def test_masks_and_gradients_are_those_of_segment_anything(decoder, inputs, mult
         torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("inputs", [1], indirect=True)
+@pytest.mark.parametrize("inputs", [(1, FEW), (1, MANY)], indirect=True, ids=str)
 def test_without_gradients_it_is_the_same(decoder, inputs):
     with torch.inference_mode():
         found = decode(decoder, *inputs, multimask=True)
         torch.testing.assert_close(found, stock(decoder, *inputs, True), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("inputs", [OBJECTS], indirect=True)
+@pytest.mark.parametrize("inputs", [(OBJECTS, FEW)], indirect=True, ids=str)
 def test_in_bfloat16_it_is_nearly_the_same_and_float32_comes_back(decoder, inputs):
     expected = stock(decoder, *inputs, True)
     found = decode(decoder, *inputs, multimask=True, dtype=torch.bfloat16)

@@ -1,10 +1,15 @@
 """`segment_anything`'s mask decoder on the same weights, arranged for less work and less memory traffic.
 
-What is computed is what `MaskDecoder.forward` computes, up to rounding. What all objects share is projected once, only
-the masks that are wanted are made, the transposed convolutions (kernel = stride) are matrix products whose pixels are
-put in place after the last channel sum and not before, and half-precision activations stay so from end to end.
+What is computed is what `MaskDecoder.forward` computes, up to rounding. Only the masks that are wanted are made, the
+transposed convolutions (kernel = stride) are matrix products whose pixels are put in place after the last channel sum
+and not before, and half-precision activations stay so from end to end.
 
-Shape suffixes: P objects, N tokens, K image tokens (h * w), C channels, A heads, M masks, h/w token grid.
+Nearly all the work is on the image side: 4096 tokens beside a handful of the prompts. So image tokens are not
+projected: with q = a Q and k = b K, the scores q k' = (a Q K') b' need the product of the two projections on the few
+tokens of the prompts alone, and a weighted sum of values b V is the weighted sum of b, times V.
+
+Shape suffixes: P objects, N tokens, K image tokens (h * w), C channels, A heads, D channels of a head, M masks, h/w
+token grid; AN is heads and tokens in one axis.
 """
 
 from __future__ import annotations
@@ -73,22 +78,23 @@ def _two_way(
         queries = _norm(layer.norm1, queries)
         placed = keys + key_pe
         queries = _norm(
-            layer.norm2, queries + _attend(layer.cross_attn_token_to_image, queries + token_pe, placed, keys)
+            layer.norm2,
+            queries + _attend_to_image(layer.cross_attn_token_to_image, queries + token_pe, placed, keys),
         )
         hidden = layer.mlp.act(_linear(layer.mlp.lin1, queries))
         queries = _norm(layer.norm3, queries + _linear(layer.mlp.lin2, hidden))
-        keys = _norm(
-            layer.norm4, keys + _attend(layer.cross_attn_image_to_token, placed, queries + token_pe, queries)
+        attended = _attend_from_image(
+            layer.cross_attn_image_to_token, placed, queries + token_pe, queries, onto=keys
         )
-    final = _attend(transformer.final_attn_token_to_image, queries + token_pe, keys + key_pe, keys)
+        keys = _norm(layer.norm4, attended)
+    final = _attend_to_image(transformer.final_attn_token_to_image, queries + token_pe, keys + key_pe, keys)
     return _norm(transformer.norm_final_attn, queries + final), keys
 
 
 def _attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Multi-head attention; an operand that all objects share (batch 1) is projected once."""
-    heads = attention.num_heads
     q, k, v = (
-        _linear(layer, x).unflatten(-1, (heads, -1)).transpose(1, 2)
+        _in_heads(_linear(layer, x), attention.num_heads)
         for layer, x in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v))
     )
     size = max(len(q), len(k))
@@ -99,6 +105,64 @@ def _attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     else:
         out = functional.scaled_dot_product_attention(q, k, v)
     return _linear(attention.out_proj, out.transpose(1, 2).flatten(2))
+
+
+def _attend_to_image(attention: Attention, q_PNC: Tensor, placed_PKC: Tensor, keys_PKC: Tensor) -> Tensor:
+    """Tokens look at the image: keys are `placed_PKC`, values `keys_PKC`, both of all objects or shared (1, K, C).
+
+    The keys' bias adds the same to all scores of a token, which the softmax takes away again.
+    """
+    heads, tokens = attention.num_heads, q_PNC.shape[1]
+    if _is_less_projected(attention, tokens):
+        return _attend(attention, q_PNC, placed_PKC, keys_PKC)
+    q_PAND = _in_heads(_linear(attention.q_proj, q_PNC), heads)
+    seeking = (q_PAND * q_PAND.shape[-1] ** -0.5) @ _by_head(attention.k_proj, heads, q_PNC.dtype)
+    weights_PANK = torch.softmax(seeking.flatten(1, 2) @ placed_PKC.mT, dim=-1)
+    seen = (weights_PANK @ keys_PKC).unflatten(1, (heads, tokens))
+    out_PAND = seen @ _by_head(attention.v_proj, heads, q_PNC.dtype).mT
+    values = out_PAND.transpose(1, 2).flatten(2) + attention.v_proj.bias.to(q_PNC.dtype)  # weights sum to 1
+    return _linear(attention.out_proj, values)
+
+
+def _attend_from_image(
+    attention: Attention, placed_PKC: Tensor, k_PNC: Tensor, v_PNC: Tensor, *, onto: Tensor
+) -> Tensor:
+    """`onto` and what the image, with `placed_PKC` as queries, sees in the tokens: (P, K, C).
+
+    Scores are kept as (heads * tokens, K): a softmax over few tokens is fast beside a long axis, not in front of it.
+    """
+    heads, tokens = attention.num_heads, k_PNC.shape[1]
+    if _is_less_projected(attention, tokens):
+        return onto + _attend(attention, placed_PKC, k_PNC, v_PNC)
+    dtype = k_PNC.dtype
+    k_PAND = _in_heads(_linear(attention.k_proj, k_PNC), heads)
+    k_PAND = k_PAND * k_PAND.shape[-1] ** -0.5
+    seeking = (k_PAND @ _by_head(attention.q_proj, heads, dtype)).flatten(1, 2)
+    bias_AD1 = attention.q_proj.bias.to(dtype).unflatten(0, (heads, -1))[..., None]
+    scores = seeking @ placed_PKC.mT + (k_PAND @ bias_AD1).flatten(1, 2)
+    weights = torch.softmax(scores.unflatten(1, (heads, tokens)), dim=2).flatten(1, 2)
+    v_PAND = _in_heads(_linear(attention.v_proj, v_PNC), heads)
+    out_ADC = attention.out_proj.weight.to(dtype).mT.unflatten(0, (heads, -1))
+    # Weights sum to 1 in each head, so that its share of the bias may ride on the values.
+    seen = (v_PAND @ out_ADC).flatten(1, 2) + attention.out_proj.bias.to(dtype) / heads
+    return torch.baddbmm(onto.expand(len(weights), -1, -1), weights.mT, seen)
+
+
+def _is_less_projected(attention: Attention, tokens: int) -> bool:
+    """Whether so many tokens (16 of SAM's) cost more, each seen by each head, than the image projected once for all."""
+    return bool(attention.num_heads * tokens > attention.internal_dim)
+
+
+def _in_heads(x_PNC: Tensor, heads: int) -> Tensor:
+    """(P, N, A * D) to (P, A, N, D)."""
+    out: Tensor = x_PNC.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return out
+
+
+def _by_head(layer: nn.Linear, heads: int, dtype: torch.dtype) -> Tensor:
+    """The weight of a projection from C channels, by heads."""
+    out: Tensor = layer.weight.to(dtype).unflatten(0, (heads, -1))
+    return out
 
 
 def _upscaled_masks(upscaling: nn.Sequential, keys_PKC: Tensor, hyper_PMC: Tensor, h: int, w: int) -> Tensor:
@@ -119,8 +183,9 @@ def _doubled(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """A 2 x 2 transposed convolution of stride 2 on channels-last tokens: (..., C) to (..., 4, D)."""
     weight = convolution.weight.to(x.dtype)  # (C, D, 2, 2)
     as_matrix = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 D, C), pixels in row order
-    out: Tensor = functional.linear(x, as_matrix).unflatten(-1, (4, -1))
-    return out if convolution.bias is None else out + convolution.bias.to(x.dtype)
+    bias = None if convolution.bias is None else convolution.bias.to(x.dtype).repeat(4)
+    out: Tensor = functional.linear(x, as_matrix, bias).unflatten(-1, (4, -1))
+    return out
 
 
 def _mlp(layers: nn.ModuleList, x: Tensor) -> Tensor:
