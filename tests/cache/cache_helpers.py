@@ -40,4 +40,4 @@ def cases(seed: int, key: EmbeddingKey, axis: int = 0, shape: tuple[int, int, in
     for index in range(shape[axis]):
         plane = SlicePlane(axis, index)
         pixels = plane.cut(array)
-        yield plane, slice_digest(pixels), encode(pixels, key).astype(key.dtype)
+        yield plane, slice_digest(pixels), key.prepare(encode(pixels, key))

@@ -131,8 +131,8 @@ def test_weights_must_be_a_sha256(weights: str) -> None:
 
 
 def test_dtype_must_be_known() -> None:
-    with pytest.raises(InputError, match="float16 or float32, got 'int8'"):
-        make_key("int8")
+    with pytest.raises(InputError, match="float16 or float32 or int8, got 'int16'"):
+        make_key("int16")
 
 
 @settings(deadline=None)

@@ -140,6 +140,32 @@ def test_embeddings_are_reused(medicosam, scan, tmp_path, monkeypatch):
     assert np.array_equal(a, c)
 
 
+def test_embeddings_in_8_bits_are_others_and_reused(medicosam, scan, tmp_path, monkeypatch):
+    from napari_medicosam.predict.encoder import SliceEncoder
+
+    store, small = tmp_path / "store", ("--embedding-dtype", "int8")
+    medicosam("embed", scan, "--embeddings", store, *TINY, "--z-range", "6,7")
+    encoded = []
+    encode = SliceEncoder.encode
+    monkeypatch.setattr(SliceEncoder, "encode", lambda self, image: encoded.append(1) or encode(self, image))
+    medicosam("embed", scan, "--embeddings", store, *TINY, "--z-range", "6,7", *small)
+    assert len(encoded) == 1
+    medicosam(
+        "segment",
+        scan,
+        "-o",
+        tmp_path / "a.nii.gz",
+        *TINY,
+        *BOX,
+        "--zoom",
+        "never",
+        "--embeddings",
+        store,
+        *small,
+    )
+    assert len(encoded) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -162,6 +188,7 @@ def test_embeddings_are_reused(medicosam, scan, tmp_path, monkeypatch):
         ((*BOX, "--model", "sam_tset"), "sam_test"),
         ((*BOX, "--model", "missing.pth"), "no checkpoint at"),
         ((*BOX, "--device", "tpu9"), "unknown device"),
+        ((*BOX, "--embedding-dtype", "int4"), "float16 or float32 or int8, got 'int4'"),
         ((*BOX, "--propagate", "--between", "lines"), "shapes or neighbours"),
         ((*BOX, "--propagate", "--box-extension-mm", "-1"), "0 mm or more"),
         ((*BOX, "--propagate", "--box-extension-mm", "1", "--box-extension", "2"), "exclude each other"),

@@ -17,7 +17,8 @@ class DictStore:
 
     def put(self, plane, digest, embedding):
         self.puts.append(plane)
-        self.content[plane, digest] = embedding
+        self.content[plane, digest] = embedding.astype(self.dtype)
+        return self.content[plane, digest]
 
     def has(self, plane, digest):
         return (plane, digest) in self.content

@@ -4,8 +4,11 @@
         embeddings   [N, C, h, w]    one chunk a slice, compressed
         slice_digest [N, 20]         one chunk a slice: 16 bytes digest of the pixels, 4 bytes seal
 
+Embeddings in int8 (`quantisation.py`) have their C exponents in the entry of the slice, behind the seal: [N, 20 + C].
+
 An entry of `slice_digest` is written after the slice's data and says three things: the slice is done, from
-which pixels, and (the seal: crc32 over the values) with which data. Every chunk also ends in its own crc32c.
+which pixels, and (the seal: crc32 over values and exponents) with which data. Every chunk also ends in its own
+crc32c.
 
 The seal is why no lock is needed: chunks are replaced one by one, so two writers, a kill or a power cut can
 leave an entry beside another writer's data, but such a pair never passes for an embedding.
@@ -30,6 +33,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from napari_medicosam.cache.keys import DIGEST_SIZE
+from napari_medicosam.cache.quantisation import dequantise, quantise
 from napari_medicosam.errors import CacheError
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 _SEAL_SIZE = 4
 _ENTRY_SIZE = DIGEST_SIZE + _SEAL_SIZE
+"""Without exponents."""
 
 _FLAT = {"name": "default", "separator": "."}
 """Chunk files side by side instead of four folders a slice."""
@@ -71,8 +76,11 @@ class SliceGroup:
         if entry[:DIGEST_SIZE] != digest:
             return None
         embedding = _read_chunk(self.embeddings, index)
-        if embedding is None or _seal(embedding) != entry[DIGEST_SIZE:]:
+        exponents = entry[_ENTRY_SIZE:]
+        if embedding is None or _seal(embedding, exponents) != entry[DIGEST_SIZE:_ENTRY_SIZE]:
             return None
+        if embedding.dtype == np.int8:
+            embedding = dequantise(embedding, np.frombuffer(exponents, np.int8))
         embedding.setflags(write=False)
         return embedding
 
@@ -80,9 +88,13 @@ class SliceGroup:
         """Write or replace slice `index`. OSError when the disk is full or read-only; it then is not done."""
         if self._entry(index):
             # Not done from here on: a kill before the last line must not leave the old claim to new data.
-            self.slice_digest[index] = np.zeros(_ENTRY_SIZE, np.uint8)
+            self.slice_digest[index] = np.zeros(self.slice_digest.shape[1], np.uint8)
+        exponents = b""
+        if self.embeddings.dtype == np.int8:
+            embedding, steps = quantise(embedding)
+            exponents = steps.tobytes()
         self.embeddings[index] = embedding
-        self.slice_digest[index] = np.frombuffer(digest + _seal(embedding), np.uint8)
+        self.slice_digest[index] = np.frombuffer(digest + _seal(embedding, exponents) + exponents, np.uint8)
 
     def _entry(self, index: int) -> bytes:
         chunk = _read_chunk(self.slice_digest, index)
@@ -99,9 +111,14 @@ def _read_chunk(array: zarr.Array[Any], index: int) -> NDArray[Any] | None:
         return None
 
 
-def _seal(embedding: NDArray[Any]) -> bytes:
+def _seal(embedding: NDArray[Any], exponents: bytes) -> bytes:
     values = np.ascontiguousarray(embedding, dtype=embedding.dtype.newbyteorder("<"))
-    return zlib.crc32(values.reshape(-1).view(np.uint8).data).to_bytes(_SEAL_SIZE, "little")
+    checksum = zlib.crc32(exponents, zlib.crc32(values.reshape(-1).view(np.uint8).data))
+    return checksum.to_bytes(_SEAL_SIZE, "little")
+
+
+def _entry_size(shape: tuple[int, ...], record: dict[str, Any]) -> int:
+    return _ENTRY_SIZE + (shape[1] if record["dtype"] == "int8" else 0)
 
 
 def make_group(path: Path, record: dict[str, Any], shape: tuple[int, int, int, int]) -> None:
@@ -126,7 +143,7 @@ def make_group(path: Path, record: dict[str, Any], shape: tuple[int, int, int, i
         packed = [BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), Crc32cCodec()]
         for name, array_shape, dtype, compressors in (
             ("embeddings", shape, record["dtype"], packed),
-            ("slice_digest", (shape[0], _ENTRY_SIZE), "uint8", [Crc32cCodec()]),
+            ("slice_digest", (shape[0], _entry_size(shape, record)), "uint8", [Crc32cCodec()]),
         ):
             zarr.create_array(
                 store,
@@ -188,10 +205,11 @@ def open_group(path: Path, record: dict[str, Any], shape: tuple[int, int, int, i
             f"{path.parent} holds the embeddings of another volume: got {embeddings.shape[0]} slices "
             f"along axis {record['axis']}, wanted {shape[0]}; choose another folder"
         )
+    entry_size = _entry_size(shape, record)
     for what, got, wanted in (
         ("attributes", attributes, record),
         ("embeddings", _layout(embeddings), (shape, (1, *shape[1:]), record["dtype"])),
-        ("slice_digest", _layout(digests), ((shape[0], _ENTRY_SIZE), (1, _ENTRY_SIZE), "uint8")),
+        ("slice_digest", _layout(digests), ((shape[0], entry_size), (1, entry_size), "uint8")),
     ):
         if got != wanted:
             raise CacheError(f"{_not_ours(path)}: {what}: got {got}, wanted {wanted}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.cache.quantisation import dequantise, quantise
 from napari_medicosam.core.results import frozen_array
 from napari_medicosam.errors import InputError
 
@@ -29,8 +30,8 @@ SCHEMA_VERSION = 1
 DIGEST_SIZE = 16
 """Bytes of a slice digest."""
 
-EMBEDDING_DTYPES = ("float16", "float32")
-"""What embeddings can be stored as."""
+EMBEDDING_DTYPES = ("float16", "float32", "int8")
+"""What embeddings can be stored as; int8 is half the size of float16 (`quantisation.py`), and is read as float16."""
 
 
 def slice_digest(image_slice: NDArray[Any]) -> bytes:
@@ -72,7 +73,7 @@ class EmbeddingKey:
         spec: the architecture.
         weights_sha256: of the weights, 64 hex digits.
         mapping: from stored intensities to the model's; its `name` is a label and no part of the key.
-        dtype: "float16" or "float32", what embeddings are stored as.
+        dtype: "float16", "float32" or "int8", what embeddings are stored as.
 
     Raises:
         InputError: for another dtype, or a hash that is not 64 hex digits.
@@ -88,6 +89,11 @@ class EmbeddingKey:
             raise InputError(f"embeddings are stored as {' or '.join(EMBEDDING_DTYPES)}, got {self.dtype!r}")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", self.weights_sha256):
             raise InputError(f"the sha256 of weights must be 64 hex digits, got {self.weights_sha256!r}")
+
+    @property
+    def read_dtype(self) -> np.dtype[Any]:
+        """Of embeddings as they are read: that of the key, and float16 for int8."""
+        return np.dtype("float16" if self.dtype == "int8" else self.dtype)
 
     def as_record(self, axis: int) -> dict[str, Any]:
         """JSON-ready description of the group for slices along `axis`, the same before and after JSON."""
@@ -115,7 +121,9 @@ class EmbeddingKey:
         return hashlib.blake2b(record.encode("ascii"), digest_size=16).hexdigest()
 
     def prepare(self, embedding: NDArray[Any]) -> NDArray[Any]:
-        """A read-only copy of an embedding in the dtype of this key.
+        """A read-only copy of an embedding, rounded as it will be when it is read: (C, h, w) of `read_dtype`.
+
+        What was prepared once stays as it is.
 
         Args:
             embedding: (C, h, w) of the spec, float16 or float32.
@@ -125,18 +133,18 @@ class EmbeddingKey:
         """
         got = np.asarray(embedding)
         wanted = self.spec.embedding_shape
-        if got.shape != wanted or got.dtype.name not in EMBEDDING_DTYPES:
+        if got.shape != wanted or got.dtype.name not in ("float16", "float32"):
             raise InputError(
-                f"an embedding of {self.spec.name} must be {' or '.join(EMBEDDING_DTYPES)} "
+                f"an embedding of {self.spec.name} must be float16 or float32 "
                 f"of shape {wanted}, got {got.dtype} of shape {got.shape}"
             )
         with np.errstate(over="ignore"):  # reported just below
-            prepared = frozen_array(got, np.dtype(self.dtype))
+            prepared = frozen_array(got, self.read_dtype)
         if not np.isfinite(prepared).all():
             raise InputError(
-                f"an embedding of {self.spec.name} holds values that are not finite in {self.dtype}"
+                f"an embedding of {self.spec.name} holds values that are not finite in {self.read_dtype}"
             )
-        return prepared
+        return frozen_array(dequantise(*quantise(prepared))) if self.dtype == "int8" else prepared
 
 
 def _plain(value: Any, *, as_float: bool) -> Any:

@@ -6,8 +6,6 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_medicosam.cache.keys import check_digest
 from napari_medicosam.errors import InputError
 
@@ -97,16 +95,18 @@ class BoundMemoryStore:
         self._pool = pool
         self._key = key
         self._groups = tuple(key.group_name(axis) for axis in range(3))
-        self.dtype = np.dtype(key.dtype)
+        self.dtype = key.read_dtype
 
     def get(self, plane: SlicePlane, digest: bytes) -> NDArray[Any] | None:
         """The embedding (C, h, w), read-only, or None."""
         return self._pool.find(self._groups[plane.axis], digest)
 
-    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> None:
+    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> NDArray[Any]:
         """Keep a copy of an embedding (C, h, w) float16 or float32; `InputError` for anything else."""
         check_digest(digest)
-        self._pool.keep(self._groups[plane.axis], digest, self._key.prepare(embedding))
+        prepared = self._key.prepare(embedding)
+        self._pool.keep(self._groups[plane.axis], digest, prepared)
+        return prepared
 
     def has(self, plane: SlicePlane, digest: bytes) -> bool:
         """True when `get` would give an embedding."""

@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from napari_medicosam.cache.groups import SliceGroup, make_group, open_group, sweep_leftovers
 from napari_medicosam.cache.keys import check_digest
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
@@ -25,6 +23,7 @@ from napari_medicosam.errors import CacheError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_medicosam.cache.keys import EmbeddingKey
@@ -48,8 +47,8 @@ class EmbeddingStore(Protocol):
         None when it is absent, was made from other pixels, or is damaged: then encode the slice and `put` it.
         """
 
-    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> None:
-        """Store an embedding (C, h, w), float16 or float32; it is rounded to `dtype`.
+    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> NDArray[Any]:
+        """Store an embedding (C, h, w), float16 or float32, and return it rounded as `get` will give it, read-only.
 
         What `get` already returns for this plane and digest stays as it is.
 
@@ -83,7 +82,7 @@ class ZarrEmbeddingStore:
         self.root = Path(root)
         self.key = key
         self.shape_zyx = shape_zyx
-        self.dtype = np.dtype(key.dtype)
+        self.dtype = key.read_dtype
         self._groups: dict[int, SliceGroup] = {}
         self._open_lock = threading.Lock()
         self._put_lock = threading.Lock()
@@ -93,7 +92,7 @@ class ZarrEmbeddingStore:
         group = self._group(plane)
         return None if group is None else group.read(plane.index, digest)
 
-    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> None:
+    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> NDArray[Any]:
         """Store an embedding (C, h, w) float16 or float32: see `EmbeddingStore.put`."""
         check_digest(digest)
         prepared = self.key.prepare(embedding)
@@ -102,6 +101,7 @@ class ZarrEmbeddingStore:
             # Read back before it is left alone: a damaged slice may still be marked done.
             if group.read(plane.index, digest) is None:
                 group.write(plane.index, digest, prepared)
+        return prepared
 
     def has(self, plane: SlicePlane, digest: bytes) -> bool:
         """True when the slice with these pixels is marked done; only the mark is read."""
@@ -184,10 +184,11 @@ class TieredEmbeddingStore:
                 self._put_on_disk(plane, digest, embedding)
         return embedding
 
-    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> None:
+    def put(self, plane: SlicePlane, digest: bytes, embedding: NDArray[Any]) -> NDArray[Any]:
         """Store an embedding in both. After a `CacheError` of the disk it still is in memory."""
-        self._memory.put(plane, digest, embedding)
+        prepared = self._memory.put(plane, digest, embedding)
         self._put_on_disk(plane, digest, embedding)
+        return prepared
 
     def has(self, plane: SlicePlane, digest: bytes) -> bool:
         """True when the disk has it."""

@@ -22,9 +22,8 @@ def embed(
     from napari_medicosam.io.volumes import read_volume
 
     volume = read_volume(image)
-    job = open_job(
-        volume, axis_of(volume, how.axis), JobOptions(how.model, how.window, embeddings, how.device)
-    )
+    wanted = JobOptions(how.model, how.window, embeddings, how.device, embedding_dtype=how.embedding_dtype)
+    job = open_job(volume, axis_of(volume, how.axis), wanted)
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
     missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_medicosam.cache.keys import EmbeddingKey
 from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
@@ -31,6 +32,7 @@ class JobOptions:
         window: a word of `resolve_intensity`, or LOW,HIGH; None takes what the model wants.
         embeddings: folder of stored embeddings; None keeps them in memory.
         device: of torch; None takes the best there is.
+        embedding_dtype: what embeddings are kept as.
         zoom: which objects are looked at in a view of the slice.
     """
 
@@ -39,6 +41,7 @@ class JobOptions:
     embeddings: Path | None = None
     device: str | None = None
     zoom: ZoomRule = DEFAULT_ZOOM
+    embedding_dtype: str = "float16"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,20 +97,17 @@ def open_job(image: Volume, axis: int, options: JobOptions) -> Job:
     with download_progress(options.model) as progress:
         model = load_weights(options.model, options.device, progress)
     mapping = resolve_intensity(options.window or model.window, image.array, is_rgb=image.is_rgb)
-    store = _open_store(image, model, mapping, options.embeddings)
+    key = EmbeddingKey(model.spec, model.weights_sha256, mapping, options.embedding_dtype)
+    store = _open_store(image, key, options.embeddings)
     service = SegmentationService(model, mapping, store, options.zoom)
     spacing = image.geometry.spacing_zyx if image.header.unit == "mm" else None
     return Job(image, SliceStack(image.array, axis, spacing), service)
 
 
-def _open_store(
-    image: Volume, model: LoadedModel, mapping: IntensityMapping, folder: Path | None
-) -> EmbeddingStore:
-    from napari_medicosam.cache.keys import EmbeddingKey
+def _open_store(image: Volume, key: EmbeddingKey, folder: Path | None) -> EmbeddingStore:
     from napari_medicosam.cache.memory import MemoryEmbeddingStore
     from napari_medicosam.cache.store import TieredEmbeddingStore, ZarrEmbeddingStore
 
-    key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
     memory = MemoryEmbeddingStore(MEMORY_BYTES).bind(key)
     if folder is None:
         return memory

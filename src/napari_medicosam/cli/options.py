@@ -58,6 +58,15 @@ class EncodingOptions:
         ),
     ] = None
     device: Device = None
+    embedding_dtype: Annotated[
+        str,
+        _option(
+            _MODEL,
+            "--embedding-dtype",
+            text="What embeddings are kept as: float16, float32, or int8 for half the space of float16. A folder may "
+            "hold several; only those of one kind are reused.",
+        ),
+    ] = "float16"
 
 
 @dataclass(frozen=True, slots=True)

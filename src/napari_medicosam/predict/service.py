@@ -125,8 +125,8 @@ class SegmentationService:
     def embed(self, plane: SlicePlane, image_slice: NDArray[Any]) -> Embedding:
         """The slice's embedding: from the store, else encoded and stored.
 
-        What is returned has been rounded to the store's dtype either way, so that a mask does not change when
-        its embedding is read back tomorrow.
+        What is returned has been rounded as the store rounds either way, so that a mask does not change when its
+        embedding is read back tomorrow.
         """
         size_yx = (image_slice.shape[0], image_slice.shape[1])
         digest = slice_digest(image_slice)
@@ -135,8 +135,7 @@ class SegmentationService:
             with self._encoding:  # a second thread that wants the same slice waits, and then finds it
                 features = self._store.get(plane, digest)
                 if features is None:
-                    features = self._encoder.encode(image_slice).astype(self._store.dtype)
-                    self._store.put(plane, digest, features)
+                    features = self._store.put(plane, digest, self._encoder.encode(image_slice))
         return Embedding(features, size_yx)
 
     def is_embedded(self, plane: SlicePlane, image_slice: NDArray[Any]) -> bool:
@@ -190,7 +189,7 @@ class SegmentationService:
         return results
 
     def _embed_view(self, pixels: NDArray[Any]) -> Embedding:
-        """The embedding of a view, from memory, else encoded; rounded as one of a whole slice."""
+        """The embedding of a view, from memory, else encoded; in the dtype of those that are read from the store."""
         digest = slice_digest(pixels)
         features = self._views.find("", digest)
         if features is None:
