@@ -13,6 +13,7 @@ from bad_checkpoints import bad_pickles, bad_safetensors, weights
 from bad_dicom import bad_dicom, bad_series, sound_series
 from bad_dicom import sound as sound_dicom
 from bad_itk import bad_meta, bad_nrrd, itk, packed_meta, packed_nrrd
+from bad_journals import bad_journals, journal
 from bad_nifti import bad_nifti, nifti
 from bad_pictures import bad_jpeg, bad_png, bad_tiff, picture, tiff
 from bad_sessions import bad_sessions, session
@@ -41,6 +42,7 @@ SOUND = (
     BadFile("sound.series", "volume", "", sound_series, "read"),
     BadFile("sound.ome.zarr", "volume", "", sound_zarr, "read"),
     BadFile("sound.session.zip", "session", "", bytes_file(session), "read"),
+    BadFile("sound.journal", "journal", "", bytes_file(journal), "read"),
     BadFile("sound.pth", "weights", "", bytes_file(lambda: weights(".pth")), "read"),
     BadFile("sound.safetensors", "weights", "", bytes_file(lambda: weights(".safetensors")), "read"),
 )
@@ -60,7 +62,7 @@ def strange_names() -> Iterator[BadFile]:
 BAD = (
     *bad_nifti(), *bad_nrrd(), *bad_meta(), *bad_tiff(), *bad_png(), *bad_jpeg(), *bad_dicom(), *bad_series(),
     *bad_zarr(), *bad_pickles(), *bad_safetensors(), *bad_label_classes(), *bad_registry(), *bad_states(),
-    *bad_prompts(), *bad_descriptions(), *bad_sessions(),
+    *bad_prompts(), *bad_descriptions(), *bad_sessions(), *bad_journals(),
     *(strange_names() if sys.platform == "linux" else ()),
 )  # fmt: skip
 """Every bad file."""

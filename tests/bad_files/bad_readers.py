@@ -71,7 +71,16 @@ def read_series_state(path: Path) -> str:
 def read_session(path: Path) -> str:
     from napari_medicosam.io.session_files import read_session
 
-    session = read_session(path)
+    return _digest_of_session(read_session(path))
+
+
+def read_journal(path: Path) -> str:
+    from napari_medicosam.io.session_journal import read_journal
+
+    return _digest_of_session(read_journal(path))
+
+
+def _digest_of_session(session: Any) -> str:
     return hashlib.sha256(
         repr(session.state).encode() + session.labels.tobytes() + session.edited.tobytes()
     ).hexdigest()
@@ -110,6 +119,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     "own_model": read_own_model,
     "series_state": read_series_state,
     "session": read_session,
+    "journal": read_journal,
     "description": read_description,
     "prompts": read_prompts,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,17 @@ def _with_field(path: tuple[str, ...], value: Any) -> bytes:
     return _changed(change)
 
 
+def _with_damaged_data(name: str) -> bytes:
+    """The sound session with a log, and noise where the deflated data of a member should be."""
+    content = bytearray(_changed(lambda name, data: data, **{"log.jsonl": b'{"kind": "edit"}' * 9}))
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        place = packed.getinfo(name).header_offset
+    name_length, extra_length = struct.unpack_from("<HH", content, place + 26)
+    start = place + 30 + name_length + extra_length
+    content[start : start + 20] = b"\xff" * 20
+    return bytes(content)
+
+
 def bad_sessions() -> Iterator[BadFile]:
     """All of them."""
     lengths = (1, 4, 30, 0.3, 0.7, -1, -22, -100)
@@ -96,6 +108,9 @@ def bad_sessions() -> Iterator[BadFile]:
             lambda: _changed(lambda name, data: data, **{"../../outside.txt": b"x", "/outside.txt": b"x"}), "either",
         ),
         "a-member-twice": (lambda: _changed(lambda name, data: data, **{"session.json": b"{}"}), "refused"),
+        "document-not-deflated": (lambda: _with_damaged_data("session.json"), "refused"),
+        "log-not-deflated": (lambda: _with_damaged_data("log.jsonl"), "refused"),
+        "names-not-utf-8": (lambda: session().replace(b"labels/zarr", b"labels/\xff\xfear"), "refused"),
         "an-empty-zip": (lambda: b"PK\5\6" + bytes(18), "refused"),
     }  # fmt: skip
     for name, (content, wanted) in files.items():

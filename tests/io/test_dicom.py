@@ -186,6 +186,21 @@ def test_integers_stay_integers_and_no_wider_than_they_must_be(tmp_path):
         assert np.array_equal(array[0], stored.astype(int) + intercept)
 
 
+def test_a_modality_lookup_table_says_what_values_are(tmp_path):
+    table = (np.arange(4096)[::-1] * 3 + 7).astype(np.uint16)
+    entry = Dataset()
+    entry.LUTDescriptor = [4096, 0, 16]
+    entry["LUTDescriptor"].VR = "US"
+    entry.LUTData = table.tobytes()
+    entry["LUTData"].VR = "OW"
+    # Both at once is against the rules; then the table counts, as it does for pydicom.
+    for slope in (None, 2):
+        made = dataset(CT[0], ModalityLUTSequence=[entry], RescaleSlope=slope, RescaleIntercept=slope)
+        array = read_volume(save(made, tmp_path / "film.dcm")).array
+        assert array.dtype == np.uint16
+        assert np.array_equal(array[0], table[CT[0]])
+
+
 def test_inverted_images_keep_their_values_and_are_shown_inverted(tmp_path):
     path = save(dataset(CT[0], PhotometricInterpretation="MONOCHROME1"), tmp_path / "film.dcm")
     ((data, arguments, _),) = get_reader(str(path))(str(path))
@@ -208,6 +223,37 @@ def test_ultrasound_cine_is_a_stack_of_colour_frames_with_the_spacing_of_its_reg
     assert volume.geometry.spacing_zyx == pytest.approx((1.0, 0.3, 0.2))
     assert volume.header.unit is None  # from frame to frame it is time that passes
     assert not volume.record.is_oriented
+
+
+def test_enhanced_ultrasound_lies_in_the_box_that_its_transducer_saw(tmp_path):
+    made = enhanced(CT, [2, 0, 1, 4, 3], [1.0] * 5)
+    shared = made.SharedFunctionalGroupsSequence[0]
+    groups = [(shared, "Orientation"), *((one, "Position") for one in made.PerFrameFunctionalGroupsSequence)]
+    for group, what in groups:
+        (item,) = group[f"Plane{what}Sequence"].value
+        moved = Dataset()
+        setattr(moved, f"Image{what}Volume", item[f"Image{what}Patient"].value)
+        setattr(group, f"Plane{what}VolumeSequence", [moved])
+        del group[f"Plane{what}Sequence"]
+    made.Modality = "US"
+    volume = read_volume(save(made, tmp_path / "us.dcm"))
+    assert np.array_equal(volume.array, CT - 1)
+    assert volume.geometry.spacing_zyx == pytest.approx((2.5, *SPACING_YX))
+    assert volume.header.unit == "mm"
+    assert not volume.record.is_oriented
+    with pytest.raises(FileError, match="do not say where it lies in the patient"):
+        write_labels(tmp_path / "labels.dcm", CT > 9, volume)
+
+
+def test_a_spacing_of_zero_is_one_that_is_not_known(tmp_path):
+    for detector, spacing in (([0.14, 0.2], (1, 0.14, 0.2)), (None, (1, 1, 1))):
+        made = dataset(
+            CT[0], Modality="CR", PixelSpacing=[0, 0], ImagerPixelSpacing=detector, ImagePositionPatient=None,
+            ImageOrientationPatient=None,
+        )  # fmt: skip
+        volume = read_volume(save(made, tmp_path / "film.dcm"))
+        assert volume.geometry.spacing_zyx == spacing
+        assert volume.header.unit == (None if detector is None else "mm")
 
 
 def test_palette_indices_on_request():
@@ -250,6 +296,26 @@ def test_a_study_is_listed_and_each_part_of_it_can_be_chosen(tmp_path):
     for number in (0, 4):
         with pytest.raises(FileError, match=f"no number {number}"):
             read_volume(f"{tmp_path}#{number}")
+
+
+def test_a_localizer_is_no_slice_of_the_series_that_it_was_stored_with(tmp_path):
+    write_series(tmp_path / "scan", CT)
+    made = dataset(CT[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], ImagePositionPatient=[-31, 12, 400])
+    save(made, tmp_path / "scan" / "planning")
+    assert np.array_equal(read_volume(tmp_path / "scan#1").array, HOUNSFIELD)
+    assert read_volume(tmp_path / "scan#2").is_2d
+
+
+def test_spacings_that_were_rounded_differently_are_one(tmp_path):
+    for index, path in enumerate(write_series(tmp_path / "scan", CT)):
+        made = dcmread(path)
+        made.PixelSpacing = [0.7000000001 if index % 2 else 0.7, 0.8]
+        save(made, path)
+    assert np.array_equal(read_volume(tmp_path / "scan").array, HOUNSFIELD)
+    made.PixelSpacing = [0.7001, 0.8]
+    save(made, path)
+    with pytest.raises(FileError, match="2 volumes or images"):
+        read_volume(tmp_path / "scan")
 
 
 def test_napari_gets_a_layer_for_each_part_and_a_note_on_the_rest(tmp_path):

@@ -11,9 +11,11 @@ import pytest
 from dicom_helpers import CT, dataset, enhanced, oblique, save, write_series
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_fragments
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from napari_medicosam.errors import FileError
+from napari_medicosam.io.dicom_codestreams import CodestreamImage, image_in
 from napari_medicosam.io.volumes import read_volume
 
 
@@ -150,6 +152,26 @@ def test_codestreams_that_lie_about_their_size(tmp_path, name):
     (tmp_path / name).write_bytes(content.replace(old, new, 1))
     with pytest.raises(FileError, match="the compressed image is of"):
         read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm"])
+def test_compressed_pixels_that_lack_a_piece(tmp_path, name):
+    """Decoders make a picture of what there is, and GDCM takes what follows for the size of the next one: gigabytes."""
+    content = Path(get_testdata_file(name, download=False)).read_bytes()
+    (tmp_path / name).write_bytes(content[:-900] + content[-860:])
+    with pytest.raises(FileError, match="is truncated: it has compressed pixels up to byte"):
+        read_volume(tmp_path / name)
+
+
+def test_images_in_boxes_of_jpeg_2000():
+    start = b"\0\0\0\x0cjP  \r\n\x87\n"
+    plain = dcmread(get_testdata_file("MR_small_jp2klossless.dcm", download=False))
+    *_, codestream = generate_fragments(plain.PixelData)
+    inside = start + b"\0\0\0\x0aftypXX" + struct.pack(">I4s", 8 + len(codestream), b"jp2c") + codestream
+    assert image_in(inside) == image_in(codestream) == CodestreamImage((64, 64), 16, 1)
+    with pytest.raises(ValueError, match="a box of JPEG 2000 that is 0 bytes long"):
+        image_in(start + bytes(8) + inside)
+    assert image_in(start + b"\0\0\0\x0aftypXX") is None
 
 
 def test_a_deflated_file_that_unpacks_to_too_much(tmp_path):

@@ -40,6 +40,8 @@ def test_volume_as_image_layer(tmp_path):
     assert arguments["name"] == "scan"
     assert arguments["scale"] == (2.5, 0.75, 0.5)
     assert arguments["units"] == ("mm", "mm", "mm")
+    # Sagittal slices: axis 0 runs to the right, rows to the feet (those of the file to the head), columns to the back.
+    assert np.array_equal(arguments["affine"], [[1, 0, 0, -7], [0, -1, 0, -3], [0, 0, 1, -11], [0, 0, 0, 1]])
     assert arguments["rgb"] is False
     shown = resolve_intensity("auto", DATA.T)
     assert arguments["contrast_limits"] == (shown.low, shown.high)
@@ -139,7 +141,7 @@ def test_2d_layers_and_shapes_that_do_not_fit(tmp_path):
     write_labels_layer(out, DATA[0], {"scale": (1, 1)})
     assert np.array_equal(np.asarray(Image.open(out)), DATA[0])
     with pytest.raises(InputError, match="2D and 3D"):
-        write_labels_layer(str(tmp_path / "out.nii"), DATA[None], {})
+        write_labels_layer(str(tmp_path / "out.nii"), DATA[None, None], {})
     _, arguments, _ = read(save(tmp_path / "scan.nii"))
     with pytest.raises(InputError, match="shape"):
         write_labels_layer(str(tmp_path / "out.nii"), DATA, {"metadata": arguments["metadata"]})

@@ -41,6 +41,12 @@ def test_qform_and_sform_that_differ_are_both_kept(tmp_path):
     assert (after.header["sform_code"], after.header["qform_code"]) == (4, 1)
 
 
+def test_what_is_no_gzip_behind_a_gzip_file_is_left_alone(tmp_path):
+    path = save(tmp_path / "image.nii.gz", np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    path.write_bytes(path.read_bytes() + b"signed by nobody")
+    assert np.array_equal(read_volume(path).array.T.ravel(), np.arange(120))
+
+
 def test_without_any_form_nibabels_default_holds(tmp_path):
     image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), None)
     image.header.set_zooms((2, 3, 4))

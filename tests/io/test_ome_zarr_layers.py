@@ -40,8 +40,8 @@ def test_a_layer_a_channel_over_time(tmp_path):
         assert kind == "image"
         assert np.array_equal(np.asarray(levels[0]), MANY[:, channel])
         assert np.array_equal(np.asarray(levels[1]), MANY[:, channel, :, ::2, ::2])
-        assert arguments["scale"] == [1, 3, 2, 1]
-        assert arguments["units"] == ["pixel", "mm", "mm", "mm"]
+        assert arguments["scale"] == (1, 3, 2, 1)
+        assert arguments["units"] == ("pixel", "mm", "mm", "mm")
         assert arguments["blending"] == "additive"
         assert record_of(arguments["metadata"]).geometry.shape_zyx == (4, 20, 24)
     ((levels, arguments, _),) = read(f"{path}#c=2")
@@ -54,10 +54,10 @@ def test_a_layer_a_channel_over_time(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "data", "shape", "translate"),
     [
-        ("zyx", MANY[0, 0], (4, 20, 24), [7, 8, 9]),
-        ("yx", MANY[0, 0, 0], (20, 24), [8, 9]),
-        ("tyx", MANY[:, 0, 0], (2, 1, 20, 24), [0, 0, 8, 9]),  # time, not depth
-        ("tczyx", MANY[:1, :1], (4, 20, 24), [7, 8, 9]),
+        ("zyx", MANY[0, 0], (4, 20, 24), (7, 8, 9)),
+        ("yx", MANY[0, 0, 0], (20, 24), (8, 9)),
+        ("tyx", MANY[:, 0, 0], (2, 1, 20, 24), (0, 0, 8, 9)),  # time, not depth
+        ("tczyx", MANY[:1, :1], (4, 20, 24), (7, 8, 9)),
     ],
 )
 def test_axes_scale_and_position(tmp_path, axes, data, shape, translate):
@@ -74,7 +74,7 @@ def test_axes_scale_and_position(tmp_path, axes, data, shape, translate):
     assert array.shape == shape
     assert arguments["translate"] == translate
     assert len(arguments["scale"]) == len(arguments["units"]) == len(shape)
-    assert arguments["scale"][-2:] == [2, 1]
+    assert arguments["scale"][-2:] == (2, 1)
     assert np.array_equal(np.squeeze(np.asarray(array)), np.squeeze(data))
 
 
@@ -83,7 +83,7 @@ def test_label_maps_of_an_image_come_with_it(tmp_path):
     labels = (MANY[0, 0] > 400).astype(np.uint8)
     write_labels(path / "labels" / "liver", labels, read_volume(path))
     _, (levels, arguments, kind) = read(path)
-    assert (kind, arguments["name"], arguments["scale"]) == ("labels", "liver", [3.0, 0.5, 0.5])
+    assert (kind, arguments["name"], arguments["scale"]) == ("labels", "liver", (3.0, 0.5, 0.5))
     assert np.array_equal(np.asarray(levels[0]), labels)
     assert np.array_equal(np.asarray(levels[1]), labels[:, ::2, ::2])
     ((_, _, kind),) = read(path / "labels" / "liver")  # by itself, too
@@ -97,6 +97,29 @@ def test_labels_that_cannot_be_read_do_not_keep_the_image_closed(tmp_path, names
     with pytest.warns(UserWarning, match="left out"):
         layers = read(path)
     assert [kind for _, _, kind in layers] == ["image"]
+
+
+def test_where_the_patient_lies_as_the_file_says_it(tmp_path):
+    path = make_image(tmp_path / "a.zarr", MANY[0, 0], axes="zyx", scale=(3, 2, 1), offset=(7, 8, 9))
+    along = ("superior-to-inferior", "anterior-to-posterior", "right-to-left")
+
+    def orient(ome, words):
+        for axis, word in zip(ome["multiscales"][0]["axes"], words, strict=True):
+            axis["orientation"] = {"type": "anatomical", "value": word}
+
+    change(path, lambda ome: orient(ome, along))
+    ((_, arguments, _),) = read(path)
+    record = record_of(arguments["metadata"])
+    assert record.is_oriented
+    assert np.array_equal(
+        record.geometry.affine_ras, [[-1, 0, 0, -9], [0, -2, 0, -8], [0, 0, -3, -7], [0, 0, 0, 1]]
+    )
+    assert np.array_equal(arguments["affine"], [[-1, 0, 0, -7], [0, 1, 0, 8], [0, 0, 1, 9], [0, 0, 0, 1]])
+    for words in (("dorsal-to-ventral", *along[1:]), (along[1], *along[1:]), (3, *along[1:])):
+        change(path, lambda ome, words=words: orient(ome, words))
+        ((_, arguments, _),) = read(path)
+        assert not record_of(arguments["metadata"]).is_oriented
+        assert arguments["translate"] == (7, 8, 9)
 
 
 def test_labels_are_integers(tmp_path):

@@ -208,5 +208,5 @@ def test_images_without_masks_may_have_sessions(tmp_path):
 def test_a_damaged_session_is_named(data):
     (data / "sessions" / "a.zip").write_bytes(b"PK and nothing more")
     found = find_samples(data)
-    assert reasons(found)["sessions/a.zip"].startswith("the session cannot be read as a session")
+    assert reasons(found)["sessions/a.zip"].startswith("the session is damaged")
     assert {sample.patient for sample in found.samples} == {"p2"}

@@ -11,6 +11,7 @@ from napari_medicosam.cli.app import app
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.mask_log import Answered
 from napari_medicosam.errors import FileError, WeightsError
+from napari_medicosam.io.over_time import read_over_time
 from napari_medicosam.io.session_files import read_session, write_session
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
 
@@ -135,6 +136,10 @@ def test_what_cannot_be_the_same_is_refused(make_session, scan, tmp_path):
     write_session(tmp_path / "weights.zip", replace(known, log=log))
     with pytest.raises(WeightsError, match="made with weights 000000000000 of sam_test"):
         replay(tmp_path / "weights.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    asked_for = ("--image", tmp_path / "scan.nii.gz", "--other-weights", "-o", tmp_path / "others.nii.gz")
+    result = replay(tmp_path / "weights.zip", *asked_for)
+    assert result.exit_code == 0, result.output
+    assert "weights 000000000000 of sam_test, but here sam_test has" in " ".join(result.output.split())
     write_session(tmp_path / "without.zip", replace(known, log=()))
     with pytest.raises(FileError, match="has no log"):
         replay(tmp_path / "without.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
@@ -147,3 +152,24 @@ def test_what_cannot_be_the_same_is_refused(make_session, scan, tmp_path):
     result = replay(tmp_path / "again.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
     assert result.exit_code == 0, result.output
     np.testing.assert_array_equal(read(out), annotating.label_map())
+
+
+def test_volumes_over_time_come_to_one_file_with_the_same_labels(make_session, scan, tmp_path):
+    scans = np.stack([scan, scan[::-1]])
+    nibabel.save(nibabel.Nifti1Image(scans.T, np.eye(4)), tmp_path / "heart.nii.gz")
+    viewer, session = make_session(scans, real=True)
+    viewer.dims.set_current_step(0, 0)
+    session.add_box(6, (11, 6, 29, 24))
+    session.propagate(z_range=(4, 8))
+    session.commit()
+    viewer.dims.set_current_step(0, 1)
+    session.add_box(5, (11, 6, 29, 24))
+    session.save(tmp_path / "session.zip")
+    for out in (tmp_path / "labels.nii.gz", tmp_path / "labels.ome.zarr"):
+        result = replay(tmp_path / "session.zip", "--image", tmp_path / "heart.nii.gz", "-o", out)
+        assert result.exit_code == 0, result.output
+        labels = np.stack([np.asarray(one.array) for one in read_over_time(out)])
+        np.testing.assert_array_equal(labels, session.label_map())
+        assert labels.any(axis=(1, 2, 3)).all()
+    with pytest.raises(FileError, match="NRRD takes one volume"):
+        replay(tmp_path / "session.zip", "--image", tmp_path / "heart.nii.gz", "-o", tmp_path / "labels.nrrd")

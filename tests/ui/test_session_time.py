@@ -5,6 +5,7 @@ import pytest
 
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.io.over_time import read_over_time
 from napari_medicosam.io.volumes import read_labels
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
 
@@ -121,19 +122,34 @@ def test_other_planes_of_a_time(beating, service):
     assert session.time == 1
 
 
-def test_each_time_is_saved_to_a_file_of_its_own(beating, tmp_path, notices):
+@pytest.mark.parametrize("ending", [".nii.gz", ".ome.zarr"])
+def test_all_times_are_saved_to_one_file(beating, tmp_path, ending):
+    viewer, session, _ = beating
+    session.add_box(2, (5, 5, 15, 15))
+    viewer.dims.set_current_step(0, 2)
+    session.add_box(3, (8, 8, 15, 15))
+    for _ in range(2):  # the second replaces the first
+        session.save_labels(tmp_path / f"heart{ending}")
+    volumes = read_over_time(tmp_path / f"heart{ending}")
+    edited = viewer.layers[OBJECT_NAME].data
+    np.testing.assert_array_equal([np.asarray(one.array) for one in volumes], edited)
+    assert volumes[0].geometry.spacing_zyx == (3, 1, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [f"heart{ending}"]
+
+
+def test_each_time_is_saved_to_a_file_of_its_own_where_one_cannot_hold_them(beating, tmp_path, notices):
     viewer, session, _ = beating
     session.add_box(2, (5, 5, 15, 15))
     viewer.dims.set_current_step(0, 2)
     session.add_box(3, (8, 8, 15, 15))
     saved = []
     session.events.saved.connect(saved.append)
-    session.save_labels(tmp_path / "heart.nii.gz")
+    session.save_labels(tmp_path / "heart.nrrd")
     assert saved
     edited = viewer.layers[OBJECT_NAME].data
     for time in range(3):
-        volume = read_labels(tmp_path / f"heart_t{time}.nii.gz")
+        volume = read_labels(tmp_path / f"heart_t{time}.nrrd")
         np.testing.assert_array_equal(volume.array, edited[time])
         assert volume.geometry.spacing_zyx == (3, 1, 1)
-    session.save_labels(tmp_path / "heart.nii.gz")
-    assert "heart_t0.nii.gz, heart_t1.nii.gz, heart_t2.nii.gz exists" in notices[-1]
+    session.save_labels(tmp_path / "heart.nrrd")
+    assert "heart_t0.nrrd, heart_t1.nrrd, heart_t2.nrrd exists" in notices[-1]

@@ -79,6 +79,19 @@ def test_file_arrives_once(
     assert verify(entry, cache_dir=tmp_path) == "ok"
 
 
+def test_what_a_kill_left_is_removed_a_day_later(entry: Entry, tmp_path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    old, young, other = (target.parent / name for name in ("tmp_c06qcyv", "tmpa1b2c3d4", "notes.txt"))
+    for path in (old, young, other):
+        path.write_bytes(b"most of a checkpoint")
+    for path in (old, other):
+        os.utime(path, (1e9, 1e9))
+    fetch(entry, cache_dir=tmp_path)
+    assert {path.name for path in target.parent.iterdir() if not path.name.startswith(".")} == {
+        target.name, young.name, other.name,
+    }  # fmt: skip
+
+
 def test_progress_counts_up_to_all_bytes(entry: Entry, body: bytes, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     fetch(entry, cache_dir=tmp_path, progress=lambda done, total: seen.append((done, total)))

@@ -43,6 +43,12 @@ def replay(
         Path | None,
         typer.Option("--model", help="Where the checkpoint of your own lies that the session was made with."),
     ] = None,
+    other_weights: Annotated[
+        bool,
+        typer.Option(
+            "--other-weights", help="Go on where weights have another hash than the session was made with."
+        ),
+    ] = False,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -59,18 +65,19 @@ def replay(
 
     if is_same_file(session, output) or (image is not None and is_same_file(image, output)):
         raise FileError(f"{output} is a file that is read: wanted another name for the labels")
-    volume = _open_image(session, image, read_state(session))
-    check_writable(output, volume, overwrite=overwrite)
+    volumes = _open_image(session, image, read_state(session))
+    check_writable(output, volumes[0], overwrite=overwrite, num_times=len(volumes))
     saved = read_session(session)
     if not saved.log:
         raise FileError(f"{session} has no log of how its masks came about: there is nothing to replay")
     _note_versions(session)
-    labels, edited = _run(volume, saved, _Services(device, model, saved.state.model.name))
+    labels, edited = _run(
+        volumes, saved, _Services(device, model, saved.state.model.name, are_others_taken=other_weights)
+    )
     current = {one.time: one.table.current for one in saved.state.times}
     found = differences((labels, edited), (saved.labels, saved.edited), current)
-    write_labels(
-        output, replace(saved, labels=labels, edited=edited).merged()[0], volume, overwrite=overwrite
-    )
+    merged = replace(saved, labels=labels, edited=edited).merged()
+    write_labels(output, merged if len(volumes) > 1 else merged[0], volumes[0], overwrite=overwrite)
     notes.print(f"wrote {output}: {len(saved.log)} entries replayed", markup=False)
     if found:
         _tell(found)
@@ -78,37 +85,36 @@ def replay(
     notes.print("every voxel is as it was saved")
 
 
-def _open_image(session: Path, given: Path | None, state: SessionState) -> Volume:
-    """The image of a session.
+def _open_image(session: Path, given: Path | None, state: SessionState) -> list[Volume]:
+    """The image of a session, a volume a time point.
 
     Raises:
-        FileError: when it is not there, has other pixels, or is one of several in time.
+        FileError: when it is not there, or has other pixels.
     """
     from napari_medicosam.core.image_digest import image_digest
+    from napari_medicosam.io.over_time import read_over_time
     from napari_medicosam.io.volumes import read_volume
 
     wanted = state.image
-    if wanted.shape_tzyx[0] != 1:
-        raise FileError(f"{session} has {wanted.shape_tzyx[0]} time points: a replay writes one label map")
     named = Path(wanted.file)
     places = (named, session.parent / named.name) if wanted.file else ()
     file = given or next((one for one in places if one.exists()), None)
     if file is None:
         raise FileError(f"the image of {session} is not known by its file: give it with --image")
-    volume = read_volume(file)
-    if image_digest([volume.array]) != wanted.sha256:
+    volumes = read_over_time(file) if wanted.shape_tzyx[0] > 1 else [read_volume(file)]
+    if image_digest([volume.array for volume in volumes]) != wanted.sha256:
         raise FileError(f"{session} was made on another image than {file} is: its pixels have another digest")
-    return volume
+    return volumes
 
 
 def _run(
-    volume: Volume, saved: SavedSession, services: _Services
+    volumes: Sequence[Volume], saved: SavedSession, services: _Services
 ) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
     from rich.progress import track
 
     from napari_medicosam.predict.replay import Replay
 
-    doing = Replay([volume.array], saved.state.image.spacing_zyx_mm, services.of)
+    doing = Replay([volume.array for volume in volumes], saved.state.image.spacing_zyx_mm, services.of)
     for _ in track(doing.run(saved.log), "Replaying", len(saved.log), console=notes, transient=True):
         pass
     return doing.labels, doing.edited
@@ -120,10 +126,12 @@ class _Services:
     Args:
         device: of torch; None for the best there is.
         files: where checkpoints may lie whose names alone the log knows.
+        are_others_taken: weights with another hash than the session names are only noted.
     """
 
-    def __init__(self, device: str | None, *files: Path | str | None) -> None:
+    def __init__(self, device: str | None, *files: Path | str | None, are_others_taken: bool = False) -> None:
         self._device = device
+        self._are_others_taken = are_others_taken
         self._files = tuple(Path(one) for one in files if one is not None)
         self._models: dict[str, LoadedModel] = {}
         self._made: list[tuple[ModelUse, SegmentationService]] = []
@@ -148,11 +156,16 @@ class _Services:
         from napari_medicosam.predict.zoom import ZoomRule
 
         model = self._model(use.name)
-        if model.weights_sha256 != use.weights_sha256 or use.mapping is None:
-            raise WeightsError(
+        if use.mapping is None:
+            raise FileError("the session's log does not say what is black and white to the model")
+        if model.weights_sha256 != use.weights_sha256:
+            told = (
                 f"the session was made with weights {use.weights_sha256[:12]} of {use.name}, but here "
-                f"{use.name} has {model.weights_sha256[:12]}: a replay needs the same"
+                f"{use.name} has {model.weights_sha256[:12]}"
             )
+            if not self._are_others_taken:
+                raise WeightsError(f"{told}: a replay needs the same, or --other-weights")
+            notes.print(f"note: {told}: masks may differ", markup=False)
         store = MemoryEmbeddingStore(MEMORY_BYTES).bind(
             EmbeddingKey(model.spec, model.weights_sha256, use.mapping)
         )
@@ -184,10 +197,11 @@ def _note_versions(session: Path) -> None:
 
 
 def _tell(found: Sequence[Difference]) -> None:
-    voxels = sum(one.num_voxels for one in found)
+    voxels, is_over_time = sum(one.num_voxels for one in found), any(one.time for one in found)
     notes.print(f"{voxels} voxels on {len(found)} slices are not as they were saved:")
     for one in found[:_MAX_TOLD]:
         objects = ", ".join(str(object_id) for object_id in one.object_ids)
-        notes.print(f"  slice {one.z}: {one.num_voxels} voxels (objects {objects})")
+        time = f"time {one.time}, " if is_over_time else ""
+        notes.print(f"  {time}slice {one.z}: {one.num_voxels} voxels (objects {objects})")
     if len(found) > _MAX_TOLD:
         notes.print(f"  and {len(found) - _MAX_TOLD} slices more")

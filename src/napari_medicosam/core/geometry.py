@@ -211,9 +211,11 @@ class Geometry:
     def _world_axes(self) -> list[int]:
         """For each array axis (z, y, x) the world axis (0 R, 1 A, 2 S) it runs along, each used once."""
         directions = self.affine_ras[:3, :3] / np.linalg.norm(self.affine_ras[:3, :3], axis=0)
-        # Matched as a whole: in a 45 degree oblique scan two array axes may prefer the same world axis.
+        # Matched as a whole: in a 45 degree oblique scan two array axes may prefer the same world axis. Rounded, so
+        # that a tie is the same tie in a file that stores the same grid with other digits.
         world_of_xyz = max(
-            permutations(range(3)), key=lambda order: float(np.abs(directions[list(order), range(3)]).sum())
+            permutations(range(3)),
+            key=lambda order: round(float(np.abs(directions[list(order), range(3)]).sum()), 5),
         )
         return list(world_of_xyz[::-1])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from napari_medicosam.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -173,6 +175,29 @@ def check_same_grid(path: Path, written: Geometry, wanted: Geometry) -> None:
             f"wanted shape {wanted.shape_zyx}, affine\n{wanted.affine_ras}\n"
             f"The file was not made"
         )
+
+
+@contextmanager
+def errors_of_reading(path: Path, format_name: str) -> Iterator[None]:
+    """What goes wrong inside is a `FileError`: libraries raise anything from struct.error to RuntimeError."""
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:
+        raise FileError(
+            f"cannot read {path} as {format_name}, the file may be damaged: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a library has to say, in one line; ITK puts places of its own source code in front of it."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    said = re.sub(
+        r"^.*(ERROR: |\[nrrd\] \w+: |xx:\d+:\s|\(0x\w+\): )", "", str(error).strip(), flags=re.DOTALL
+    )
+    return " ".join(said.split()) or type(error).__name__
 
 
 def is_plain_grid(geometry: Geometry) -> bool:

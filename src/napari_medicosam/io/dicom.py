@@ -137,7 +137,7 @@ def volume_of(stack: DicomStack, *, palette_indices: bool = False) -> Volume:
         raise FileError(f"{stack.title} cannot be read: {error}") from error
     array, is_rgb = read_pixels(stack, palette_indices=palette_indices)
     middle = stack.frames[len(stack.frames) // 2]
-    is_measured = middle.spacing_yx is not None and (stack.is_placed or stack.is_2d)
+    is_measured = middle.spacing_yx is not None and (middle.position_mm is not None or stack.is_2d)
     is_multi_frame = middle.file.num_frames > 1
     source = DicomSource(
         paths=(middle.file.path,) if is_multi_frame else tuple(frame.file.path for frame in stack.frames),

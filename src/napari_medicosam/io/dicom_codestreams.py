@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
+_JP2_START, _JP2_BOX = b"\0\0\0\x0cjP  ", struct.Struct(">I4s")
+"""A file around a codestream, made of boxes: each begins with its length and a name."""
+
 _FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Start of frame: of JPEG (without tables, which share the range) and of JPEG-LS."""
 
@@ -20,8 +23,14 @@ class CodestreamImage(NamedTuple):
 
 
 def image_in(codestream: bytes) -> CodestreamImage | None:
-    """The image; None for another kind of codestream, or one that ends before it says."""
+    """The image; None for another kind of codestream, or one that ends before it says.
+
+    Raises:
+        ValueError: for a file of JPEG 2000 whose boxes make no sense; pydicom would look for the next one for ever.
+    """
     try:
+        if codestream.startswith(_JP2_START):
+            codestream = _out_of_boxes(codestream)
         if codestream.startswith(_JPEG_2000_START):
             right, bottom, left, top = struct.unpack_from(">4I", codestream, 8)
             num_samples, depth = struct.unpack_from(">HB", codestream, 40)
@@ -29,6 +38,19 @@ def image_in(codestream: bytes) -> CodestreamImage | None:
         return _image_in_jpeg(codestream) if codestream.startswith(_JPEG_START) else None
     except struct.error:
         return None
+
+
+def _out_of_boxes(file: bytes) -> bytes:
+    at = len(_JP2_START) + 4
+    while True:
+        length, name = _JP2_BOX.unpack_from(file, at)
+        if name == b"jp2c":
+            return file[at + _JP2_BOX.size :]
+        if length < _JP2_BOX.size:
+            raise ValueError(
+                f"it has a box of JPEG 2000 that is {length} bytes long: wanted at least {_JP2_BOX.size}"
+            )
+        at += length
 
 
 def _image_in_jpeg(codestream: bytes) -> CodestreamImage | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _MACROS = (
     "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence",
-    "FrameVOILUTSequence", "FrameContentSequence", "MRDiffusionSequence",
+    "FrameVOILUTSequence", "FrameContentSequence", "MRDiffusionSequence", "PlanePositionVolumeSequence",
+    "PlaneOrientationVolumeSequence",
 )  # fmt: skip
 """Functional groups of multi-frame files that say what files of one image say themselves."""
 
@@ -78,17 +79,17 @@ class Fields:
         return float(value) if isinstance(value, (int, float)) else -math.inf
 
     def position_mm(self) -> NDArray[np.float64] | None:
-        """LPS place of the first pixel's centre."""
-        position = self.numbers("ImagePositionPatient", 3)
+        """LPS place of the first pixel's centre; of enhanced ultrasound its place in the volume."""
+        position = self.numbers("ImagePositionPatient", 3) or self.numbers("ImagePositionVolume", 3)
         return None if position is None else np.array(position)
 
     def directions(self) -> NDArray[np.float64] | None:
-        """LPS unit vectors (2, 3) along a row and down a column.
+        """LPS unit vectors (2, 3) along a row and down a column; of enhanced ultrasound in the volume.
 
         Raises:
             FileError: for vectors that are not of length 1 or not at right angles.
         """
-        cosines = self.numbers("ImageOrientationPatient", 6)
+        cosines = self.numbers("ImageOrientationPatient", 6) or self.numbers("ImageOrientationVolume", 6)
         if cosines is None:
             return None
         directions = np.reshape(cosines, (2, 3))
@@ -102,11 +103,13 @@ class Fields:
     def spacing_yx(self) -> tuple[float, float] | None:
         """Mm between rows and between columns; of projections at the detector, of ultrasound in the tissue.
 
+        Some devices write zeros for what they do not know.
+
         Raises:
             FileError: for a spacing that is not positive.
         """
         keywords = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-        spacing = next((found for name in keywords if (found := self.numbers(name, 2))), None)
+        spacing = next((found for name in keywords if (found := self.numbers(name, 2)) and any(found)), None)
         spacing = spacing or self._ultrasound_spacing()
         if spacing is None:
             return None

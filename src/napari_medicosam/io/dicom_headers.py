@@ -51,6 +51,7 @@ _TAGS: list[str] = [
     "RescaleSlope", "RescaleIntercept", "DoseGridScaling", "WindowCenter", "WindowWidth", "ImagerPixelSpacing",
     "NominalScannedPixelSpacing", "SequenceOfUltrasoundRegions", "GridFrameOffsetVector",
     "DetectorInformationSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ModalityLUTSequence",
 ]  # fmt: skip
 
 
@@ -68,6 +69,7 @@ class DicomFile:
         num_samples: 1, or 3 for colour.
         is_inverted: low values are meant to be shown bright (MONOCHROME1).
         is_mosaic: a whole volume tiled into one picture, as Siemens stores it.
+        is_localizer: a picture to plan other images on.
     """
 
     path: Path = field(repr=False)
@@ -81,6 +83,7 @@ class DicomFile:
     num_samples: int
     is_inverted: bool
     is_mosaic: bool
+    is_localizer: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +95,7 @@ class DicomFrame:
         index: which of its images, from 0.
         position_mm: LPS place of the first pixel's centre; None unless `directions` are known too.
         directions: LPS unit vectors (2, 3) along a row and down a column, or None.
+        is_in_patient: the two above are places in the patient, and not only in the box that a transducer saw.
         spacing_yx: mm between rows and between columns, or None.
         thickness_mm: of the slice, or None.
         slope, intercept: stored value * slope + intercept is the value.
@@ -104,6 +108,7 @@ class DicomFrame:
     index: int
     position_mm: NDArray[np.float64] | None
     directions: NDArray[np.float64] | None
+    is_in_patient: bool
     spacing_yx: tuple[float, float] | None
     thickness_mm: float | None
     slope: float
@@ -169,6 +174,7 @@ def _file_of(path: Path, dataset: Dataset) -> DicomFile:
         num_samples=int(dataset.get("SamplesPerPixel") or 1),
         is_inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
         is_mosaic="MOSAIC" in (dataset.get("ImageType") or ()),
+        is_localizer="LOCALIZER" in (dataset.get("ImageType") or ()),
     )
 
 
@@ -198,15 +204,17 @@ def _frame(file: DicomFile, index: int, fields: Fields) -> DicomFrame:
     position, directions = fields.position_mm(), fields.directions()
     is_placed = position is not None and directions is not None
     thickness = fields.number("SliceThickness", 0.0) or abs(fields.number("SpacingBetweenSlices", 0.0))
+    has_table = fields.value("ModalityLUTSequence") is not None  # it stands instead of slope and intercept
     return DicomFrame(
         file=file,
         index=index,
         position_mm=position if is_placed else None,
         directions=directions if is_placed else None,
+        is_in_patient=fields.value("ImagePositionPatient") is not None,
         spacing_yx=fields.spacing_yx(),
         thickness_mm=thickness if thickness > 0 else None,
-        slope=fields.number("RescaleSlope", fields.number("DoseGridScaling", 1.0)),
-        intercept=fields.number("RescaleIntercept", 0.0),
+        slope=1.0 if has_table else fields.number("RescaleSlope", fields.number("DoseGridScaling", 1.0)),
+        intercept=0.0 if has_table else fields.number("RescaleIntercept", 0.0),
         window=fields.window(),
         stack_id=str(fields.value("StackID") or ""),
         order=(*(fields.sort_key(keyword) for keyword in _ORDER), index),

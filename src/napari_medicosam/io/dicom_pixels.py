@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ import numpy as np
 import SimpleITK
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import generate_fragments
+from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_fragments
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEGExtended12Bit,
@@ -35,8 +36,11 @@ sitk: Any = SimpleITK  # its functions carry no types
 
 _PIXEL_FIELDS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
+
+_ITEM = struct.Struct("<4sI")
+"""What stands before a compressed image: a tag, and its length."""
 
 
 def read_pixels(stack: DicomStack, *, palette_indices: bool = False) -> tuple[NDArray[Any], bool]:
@@ -47,8 +51,9 @@ def read_pixels(stack: DicomStack, *, palette_indices: bool = False) -> tuple[ND
         palette_indices: of palette images take the indices and not the colours.
 
     Returns:
-        (z, y, x): the values after RescaleSlope and RescaleIntercept, integers where these are whole numbers (of the
-        stored type where nothing is scaled, else int16 or int32), float32 otherwise; or (z, y, x, 3).
+        (z, y, x): the values after the modality lookup table, or after RescaleSlope and RescaleIntercept: integers
+        where these are whole numbers (of the stored type where nothing is scaled, else int16 or int32), float32
+        otherwise; or (z, y, x, 3).
 
     Raises:
         FileError: for pixels that are damaged or missing, or compressed in a way that nothing here can undo.
@@ -70,7 +75,7 @@ def read_pixels(stack: DicomStack, *, palette_indices: bool = False) -> tuple[ND
 
 
 def _images_of(frame: DicomFrame, palette_indices: bool) -> NDArray[Any]:
-    """All images of a file: (frame, y, x) as stored, or (frame, y, x, 3)."""
+    """All images of a file: (frame, y, x) as stored or as its modality lookup table says, or (frame, y, x, 3)."""
     file = frame.file
     with quietly():
         try:
@@ -79,6 +84,8 @@ def _images_of(frame: DicomFrame, palette_indices: bool) -> NDArray[Any]:
             array = _decoded(dataset)
             if dataset.PhotometricInterpretation == "PALETTE COLOR" and not palette_indices:
                 array = _colours(array, dataset)
+            elif "ModalityLUTSequence" in dataset and file.num_samples == 1:
+                array = apply_modality_lut(array, dataset)
         except FileError:
             raise
         except Exception as error:
@@ -94,9 +101,15 @@ def _images_of(frame: DicomFrame, palette_indices: bool) -> NDArray[Any]:
 
 
 def _check_codestreams(file: DicomFile, dataset: Dataset) -> None:
-    """Raise `FileError` when a compressed image is another one than the header says."""
+    """Raise `FileError` when a compressed image is cut short, or another one than the header says."""
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
+    _, starts = parse_fragments(dataset.PixelData)
+    end = starts[-1] + _ITEM.size + _ITEM.unpack_from(dataset.PixelData, starts[-1])[1] if starts else 0
+    if end > len(dataset.PixelData):
+        raise FileError(
+            f"{file.path} is truncated: it has compressed pixels up to byte {end} of {len(dataset.PixelData)}"
+        )
     for codestream in generate_fragments(dataset.PixelData):
         image = image_in(codestream)
         if image is not None and (
@@ -138,6 +151,12 @@ def _decoded_by_itk(dataset: Dataset) -> NDArray[Any]:
     if dataset.SamplesPerPixel == 1:
         bare.PhotometricInterpretation = "MONOCHROME2"
     bare.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    # Packed anew: where a packed image claims to be longer than it is, GDCM takes what follows for sizes.
+    bare.PixelData = encapsulate(
+        list(generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)))
+    )
+    bare["PixelData"].VR = "OB"
+    bare["PixelData"].is_undefined_length = True
     bare.SOPInstanceUID = generate_uid()
     bare.file_meta = FileMetaDataset()
     bare.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID

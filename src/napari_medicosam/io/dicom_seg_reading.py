@@ -54,7 +54,8 @@ def read_dicom_seg(path: str | PathLike[str], like: Volume | VolumeRecord | None
         raise FileError(
             f"cannot read {path} as a DICOM segmentation, the file may be damaged: {error}"
         ) from error
-    header = FileHeader("dicom", "mm", modality="SEG") if record is None else record.header
+    own = FileHeader("dicom", "mm", modality="SEG", is_oriented=True)
+    header = own if record is None else record.header
     return Volume(labels, geometry, is_2d=record is not None and record.is_2d, header=header)
 
 

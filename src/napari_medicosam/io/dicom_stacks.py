@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _SAME_DIRECTION = 1e-4
 """Images whose direction cosines differ by less are parallel."""
+
+_SAME_SPACING = 1e-6
+"""Pixel spacings that differ by less than this part are one: some programs write them with other roundings."""
 
 _SAME_PLACE = 1e-2
 """Images lie at one position when they are nearer than this part of the pixel spacing."""
@@ -51,7 +55,7 @@ class DicomStack:
     @property
     def is_placed(self) -> bool:
         """True when the files say where in the patient the slices lie."""
-        return self.frames[0].position_mm is not None
+        return self.frames[0].position_mm is not None and self.frames[0].is_in_patient
 
     @property
     def is_2d(self) -> bool:
@@ -100,7 +104,7 @@ def find_stacks(frames: Sequence[DicomFrame]) -> list[DicomStack]:
     groups: dict[Hashable, list[list[DicomFrame]]] = {}
     for frame in _without_copies(frames):
         similar = groups.setdefault(_key(frame), [])
-        group = next((group for group in similar if _are_parallel(group[0], frame)), None)
+        group = next((group for group in similar if _are_alike(group[0], frame)), None)
         if group is None:
             similar.append([frame])
         else:
@@ -124,10 +128,15 @@ def _key(frame: DicomFrame) -> Hashable:
     file = frame.file
     is_single = frame.position_mm is None and file.modality not in _VOLUME_MODALITIES
     own = file.path if file.num_frames > 1 or is_single else None
-    return file.series_uid, own, frame.stack_id, file.size_yx, file.num_samples, frame.spacing_yx
+    kind = file.size_yx, file.num_samples, file.is_localizer
+    return file.series_uid, own, frame.stack_id, kind, frame.spacing_yx is None
 
 
-def _are_parallel(one: DicomFrame, other: DicomFrame) -> bool:
+def _are_alike(one: DicomFrame, other: DicomFrame) -> bool:
+    """True for images of one key that are parallel, their pixels of one size."""
+    spacings = zip(one.spacing_yx or (), other.spacing_yx or (), strict=True)
+    if not all(math.isclose(ours, theirs, rel_tol=_SAME_SPACING) for ours, theirs in spacings):
+        return False
     if one.directions is None or other.directions is None:
         return one.directions is other.directions
     return float(np.abs(one.directions - other.directions).max()) < _SAME_DIRECTION

@@ -26,7 +26,6 @@ _MAX_LINE = 1000
 _MAX_DIMENSIONS = 10
 """Of a MetaImage: the length of MetaIO's arrays."""
 
-_BZIP2_MAX_RATIO = 1 << 21
 _NRRD_ENCODINGS = {
     "raw": "raw", "gzip": "deflate", "gz": "deflate", "bzip2": "bzip2", "bz2": "bzip2",
     "hex": "hex", "text": "text", "txt": "text", "ascii": "text",
@@ -45,7 +44,7 @@ class TextHeader:
 
     Attributes:
         fields: by their names in lower case.
-        encoding: raw, deflate, bzip2, hex or text; "" for one that ITK does not know either.
+        encoding: raw, deflate, hex or text; "" for one that ITK does not know either.
         data_name: the value that says where the voxels are; "" when they follow the header.
         names: the lines behind it, which are file names when `data_name` is a list.
         data_start: the byte where voxels begin that follow the header.
@@ -86,7 +85,6 @@ def check_voxels(path: Path, header: TextHeader, num_values: int, itemsize: int)
     stored, ratio = {
         "raw": (num_bytes, 1),
         "deflate": (num_bytes, DEFLATE_MAX_RATIO),
-        "bzip2": (num_bytes, _BZIP2_MAX_RATIO),
         "hex": (2 * num_bytes, 1),
         "text": (2 * num_values - 1, 1),  # a digit for each and something between them
     }.get(header.encoding, (0, 1))
@@ -125,6 +123,10 @@ def _nrrd_header(path: Path, start: bytes) -> TextHeader:
             raise FileError(f"{path}, line {number}: got {_shown(line)}, wanted a field of NRRD, name: value")
         fields[name.strip().lower().replace("datafile", "data file")] = value.strip()
     encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower(), "")
+    if encoding == "bzip2":
+        raise FileError(
+            f"{path} is compressed with bzip2, which ITK cannot read: save it with encoding gzip or raw"
+        )
     return TextHeader(
         fields, encoding, fields.get("data file", ""), tuple(names), found.end() if found else 0
     )

@@ -22,6 +22,7 @@ from napari_medicosam.io.checks import (
 from napari_medicosam.io.records import FileHeader, NiftiGrid, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -46,6 +47,23 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
     geometry in millimetres, as ITK does it; the header record keeps their own numbers.
     """
     del palette_indices  # NIfTI has no palettes
+    (volume,) = _read(path, spatial_shape)
+    return volume
+
+
+def read_nifti_times(path: Path) -> list[Volume]:
+    """As `read_nifti`, of a file with a fourth axis all that lies along it: volumes over time, echoes, b-values."""
+    return _read(path, _shape_over_time)
+
+
+def _shape_over_time(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
+    """(i, j, k, t), or as `spatial_shape` where there is one time point."""
+    num_times = int(shape_ijk[3]) if len(shape_ijk) > 3 else 1
+    spatial = spatial_shape(path, [*shape_ijk[:3], *shape_ijk[4:]] if num_times > 1 else shape_ijk)
+    return (*spatial, num_times) if num_times > 1 else spatial
+
+
+def _read(path: Path, shape_of: Callable[[Path, Sequence[int]], tuple[int, ...]]) -> list[Volume]:
     with path.open("rb") as raw:
         is_gzipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -55,7 +73,7 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
         block = stream.read(header_class.template_dtype.itemsize)
         header = header_class(block)
         dtype = header.get_data_dtype()
-        shape_ijk = spatial_shape(path, header.get_data_shape())
+        shape_ijk = shape_of(path, header.get_data_shape())
         check_data_size(
             path,
             num_bytes_of(shape_ijk, dtype.itemsize),
@@ -70,20 +88,16 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
         data = np.asanyarray(nibabel.arrayproxy.ArrayProxy(stream, header, mmap=False))
         if is_gzipped:
             _read_to_end(path, stream)
-    array, is_rgb = _zyx(path, data.reshape(shape_ijk, order="F"))
+    array, is_rgb = _tzyx(path, data.reshape(shape_ijk, order="F"))
     native = _grid_of(header)
     unit_code = native.xyzt_units & _SPACE_UNITS
-    is_in_mm = unit_code in _MM_PER_UNIT and _has_spacing(header_class(block, check=False), array.shape[:3])
-    affine = _with_slice_axis(header.get_best_affine(), array.shape[0])
+    is_in_mm = unit_code in _MM_PER_UNIT and _has_spacing(header_class(block, check=False), array.shape[1:4])
+    z, y, x = array.shape[1:4]
+    affine = _with_slice_axis(header.get_best_affine(), z)
     affine[:3] *= _MM_PER_UNIT.get(unit_code, 1.0)
-    z, y, x = array.shape[:3]
-    return Volume(
-        array,
-        Geometry((z, y, x), affine),
-        is_rgb,
-        len(shape_ijk) == 2,
-        FileHeader("nifti", "mm" if is_in_mm else None, native),
-    )
+    geometry = Geometry((z, y, x), affine)
+    file_header = FileHeader("nifti", "mm" if is_in_mm else None, native)
+    return [Volume(one, geometry, is_rgb, len(shape_ijk) == 2, file_header) for one in array]
 
 
 def write_nifti(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
@@ -94,14 +108,24 @@ def write_nifti(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
     Raises:
         FileError: for colours with 16 bits.
     """
-    if array.ndim == 4:
-        array = _rgb24(path, array)
+    array = _rgb24(path, array) if array.ndim == 4 else array
+    _write(path, array[0].T if record.is_2d else array.T, record)
+
+
+def write_nifti_labels(path: Path, labels: NDArray[Any], record: VolumeRecord) -> None:
+    """As `write_nifti`; a fourth axis, the first of (t, z, y, x), is time."""
+    if labels.ndim == 4:
+        _write(path, labels.T, record)
+    else:
+        write_nifti(path, labels, record)
+
+
+def _write(path: Path, data_ijk: NDArray[Any], record: VolumeRecord) -> None:
     native = record.header.native
     is_double = isinstance(native, NiftiGrid) and native.version == 2
     image_class: Any = nibabel.Nifti2Image if is_double else nibabel.Nifti1Image
-    data_ijk = array[0].T if record.is_2d else array.T
     header = image_class.header_class()
-    header.set_data_dtype(array.dtype)
+    header.set_data_dtype(data_ijk.dtype)
     header.set_data_shape(data_ijk.shape)
     if isinstance(native, NiftiGrid):
         _set_grid(header, native)
@@ -125,10 +149,15 @@ def _header_class(path: Path, stream: IO[bytes]) -> Any:
 
 
 def _read_to_end(path: Path, stream: IO[bytes]) -> None:
-    """Only at its end does gzip compare the checksum."""
+    """Only at its end does gzip compare the checksum. What follows and is no gzip is left alone, as by gzip itself."""
     for _ in range(_MAX_TRAILING >> 20):
-        if not stream.read(1 << 20):
-            return
+        try:
+            if not stream.read(1 << 20):
+                return
+        except gzip.BadGzipFile as error:
+            if str(error).startswith("Not a gzipped file"):
+                return
+            raise
     raise FileError(
         f"{path} goes on for more than {_MAX_TRAILING >> 20} MB behind the voxels that its header promises: wanted one "
         f"image, whose header says how large it is"
@@ -141,9 +170,9 @@ def _has_spacing(stored: Any, shape_zyx: tuple[int, ...]) -> bool:
     return int(stored["sform_code"]) > 0 or bool(used.all())
 
 
-def _zyx(path: Path, data_ijk: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """Array (z, y, x) or (z, y, x, 3), and whether it is RGB, of nibabel's (i, j[, k])."""
-    data = data_ijk if data_ijk.ndim == 3 else data_ijk[:, :, None]
+def _tzyx(path: Path, data_ijk: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Array (t, z, y, x) or (t, z, y, x, 3), and whether it is RGB, of nibabel's (i, j[, k[, t]])."""
+    data = data_ijk.reshape((*data_ijk.shape, 1, 1)[:4], order="F")
     data_kji = np.ascontiguousarray(data.T)
     names = data_kji.dtype.names
     if names is None:
@@ -199,7 +228,7 @@ def _set_grid(header: Any, grid: NiftiGrid) -> None:
 def _set_affine(header: Any, record: VolumeRecord) -> None:
     """Set the sform, and the qform too where it can say the same; as ITK writes them."""
     affine = record.geometry.affine_ras
-    header.set_zooms(record.geometry.spacing_zyx[::-1][: len(header.get_data_shape())])
+    header.set_zooms((*record.geometry.spacing_zyx[::-1], 1.0)[: len(header.get_data_shape())])
     header["pixdim"][1:4] = record.geometry.spacing_zyx[::-1]
     header.set_sform(affine, _SCANNER)
     if not is_sheared(record.geometry):

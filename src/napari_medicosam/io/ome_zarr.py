@@ -13,7 +13,7 @@ from napari_medicosam.core.offline import OFFLINE_VARIABLE, is_offline
 from napari_medicosam.errors import FileError, MedicoSamError
 from napari_medicosam.io.checks import num_bytes_of
 from napari_medicosam.io.ome_zarr_array import LazyArray
-from napari_medicosam.io.ome_zarr_metadata import parse_label_names, parse_multiscale
+from napari_medicosam.io.ome_zarr_metadata import DIRECTIONS, parse_label_names, parse_multiscale
 from napari_medicosam.io.ome_zarr_paths import Address
 from napari_medicosam.io.records import MM_PER_UNIT, FileHeader, Volume, VolumeRecord
 
@@ -58,22 +58,32 @@ class OmeZarr:
     def record(self) -> VolumeRecord:
         """All of a volume of it but the voxels.
 
-        OME-Zarr says where a grid begins and how far its voxels lie apart, but not how the patient lies: x, y and z
-        are taken for R, A and S. Without units of length the numbers are kept, and the record has no unit.
+        OME-Zarr says where a grid begins and how far its voxels lie apart; where it does not say how the patient lies,
+        x, y and z are taken for R, A and S. Without units of length the numbers are kept, and the record has no unit.
 
         Raises:
             FileError: for spacings that come to nothing in mm.
         """
         spacing, offset = self._in_mm(self.about.levels[0])
-        affine = np.diag([*spacing[::-1], 1.0])
-        affine[:3, 3] = offset[::-1]
+        affine = np.zeros((4, 4))
+        affine[3, 3] = 1
+        for column, (world, sign) in enumerate(self._directions_xyz):
+            affine[world, column] = sign * spacing[2 - column]
+            affine[world, 3] = sign * offset[2 - column]
         shape = (self.size("z"), self.size("y"), self.size("x"))
-        header = FileHeader("ome-zarr", "mm" if self._factors else None)
+        is_oriented = bool(self.about.orientation)
+        header = FileHeader("ome-zarr", "mm" if self._factors else None, is_oriented=is_oriented)
         try:
             geometry = Geometry(shape, affine)
         except MedicoSamError as error:
             raise FileError(f"{self.address} has a grid that cannot be used: {error}") from error
         return VolumeRecord(geometry, is_2d="z" not in self.about.axes, header=header)
+
+    @property
+    def _directions_xyz(self) -> list[tuple[int, int]]:
+        """The world axis (R, A, S) that x, y and z run along, and which way."""
+        known = [DIRECTIONS[word] for word in reversed(self.about.orientation)]
+        return known + [(world, 1) for world in range(3) if world not in [axis for axis, _ in known]]
 
     @property
     def _factors(self) -> dict[str, float]:
@@ -107,6 +117,22 @@ def read_ome_zarr(path: str | PathLike[str]) -> Volume:
     at = {axis: _choose(image, axis) for axis in "tc"}
     record = image.record
     return Volume(image.array(0, "zyx", **at), record.geometry, is_2d=record.is_2d, header=record.header)
+
+
+def read_ome_zarr_times(path: str | PathLike[str]) -> list[Volume]:
+    """As `read_ome_zarr`, a volume for each time point, unless the address names one."""
+    image = open_ome_zarr(Address.parse(path))
+    times = range(image.size("t")) if image.address.at.get("t") is None else (_choose(image, "t"),)
+    record, channel = image.record, _choose(image, "c")
+    return [
+        Volume(
+            image.array(0, "zyx", t=time, c=channel),
+            record.geometry,
+            is_2d=record.is_2d,
+            header=record.header,
+        )
+        for time in times
+    ]
 
 
 def open_ome_zarr(address: Address) -> OmeZarr:

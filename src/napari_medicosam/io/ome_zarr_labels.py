@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,15 +32,19 @@ _SMALLEST = 256
 _GRID_TOLERANCE = 1e-3
 """Of a voxel: how far a grid may turn away from its axes and still count as one without rotation."""
 
+_RAS = ("inferior-to-superior", "posterior-to-anterior", "left-to-right")
+"""Where z, y and x run, in words of RFC 4: all that a grid may be that is held by spacing and position alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What is written: one shape, scale and offset a level, one number an axis.
 
     Attributes:
-        axes: letters; "t" has size 1.
+        axes: letters.
         units: one an axis.
         zarr_format: 2 is OME-Zarr 0.4, 3 is 0.5.
+        orientation: where z, y and x run, or y and x; empty where nobody says.
     """
 
     axes: str
@@ -48,6 +53,18 @@ class _Plan:
     shapes: tuple[tuple[int, ...], ...]
     scales: tuple[tuple[float, ...], ...]
     offsets: tuple[tuple[float, ...], ...]
+    orientation: tuple[str, ...] = ()
+
+    def over_time(self, num_times: int) -> _Plan:
+        """The same with an axis "t" in front."""
+        return replace(
+            self,
+            axes="t" + self.axes,
+            units=(None, *self.units),
+            shapes=tuple((num_times, *shape) for shape in self.shapes),
+            scales=tuple((1.0, *scale) for scale in self.scales),
+            offsets=tuple((0.0, *offset) for offset in self.offsets),
+        )
 
 
 def is_labels_target(path: Path) -> bool:
@@ -57,21 +74,23 @@ def is_labels_target(path: Path) -> bool:
 
 def write_ome_zarr_labels(
     path: Path,
-    labels_zyx: NDArray[Any] | None,
+    labels: NDArray[Any] | None,
     record: VolumeRecord,
     verify: Callable[[Path], None],
     *,
     overwrite: bool,
+    num_times: int = 1,
 ) -> None:
-    """Write labels, uint8/16/32 (z, y, x): beside, flushed, verified, then moved.
+    """Write labels, uint8/16/32 (z, y, x) or (t, z, y, x): beside, flushed, verified, then moved.
 
     Args:
         path: NAME.zarr is a label map of its own; IMAGE.zarr/labels/NAME, where IMAGE.zarr is an image, one of that
             image: as many levels on the same grids, registered in its list. The image itself is not touched.
-        labels_zyx: the labels; None writes an empty label map.
-        record: their grid.
+        labels: the labels; None writes an empty label map.
+        record: their grid, of one time point.
         verify: gets the folder before it is moved; raises to refuse it.
         overwrite: whether old labels may be replaced. Nothing but labels ever is.
+        num_times: time points of (t, z, y, x); 1 for (z, y, x).
 
     Raises:
         FileError: for a grid that OME-Zarr cannot hold, what is in the way, or a failed write.
@@ -79,10 +98,12 @@ def write_ome_zarr_labels(
     image_folder = image_of_labels(path)
     image = None if image_folder is None else open_ome_zarr(Address(image_folder))
     _check_in_the_way(path)
-    plan = _plan_alone(path, record) if image is None else _plan_of_image(path, image, record)
+    plan_for = partial(_plan_alone, path) if image is None else partial(_plan_of_image, path, image)
+    plan = plan_for(record, num_times)
+    labels_tzyx = None if labels is None else labels.reshape((num_times, *record.geometry.shape_zyx))
 
     def write(beside: Path) -> None:
-        _write(beside, labels_zyx, plan)
+        _write(beside, labels_tzyx, plan)
 
     if image_folder is None:
         replace_folder(path, ENDING, write, verify, overwrite=overwrite)
@@ -118,7 +139,7 @@ def _check_in_the_way(path: Path) -> None:
         )
 
 
-def _plan_alone(path: Path, record: VolumeRecord) -> _Plan:
+def _plan_alone(path: Path, record: VolumeRecord, num_times: int) -> _Plan:
     geometry = record.geometry
     spacing, offset = geometry.spacing_zyx, geometry.affine_ras[2::-1, 3].tolist()
     plain = np.diag([*spacing[::-1], 1.0])
@@ -139,18 +160,20 @@ def _plan_alone(path: Path, record: VolumeRecord) -> _Plan:
     axes = "yx" if record.is_2d else "zyx"
     unit = "millimeter" if record.header.unit == "mm" else None
     offsets = (tuple(offset[first:]),) * len(shapes)
-    return _Plan(axes, (unit,) * len(axes), 3, tuple(shapes), tuple(scales), offsets)
+    words = _RAS[-len(axes) :] if record.is_oriented else ()
+    plan = _Plan(axes, (unit,) * len(axes), 3, tuple(shapes), tuple(scales), offsets, words)
+    return plan if num_times == 1 else plan.over_time(num_times)
 
 
-def _plan_of_image(path: Path, image: OmeZarr, record: VolumeRecord) -> _Plan:
+def _plan_of_image(path: Path, image: OmeZarr, record: VolumeRecord, num_times: int) -> _Plan:
     wanted = tuple(image.size(axis) for axis in "zyx")
     if wanted != record.geometry.shape_zyx:
         raise FileError(
             f"cannot write {path}: its image has shape {wanted}, got labels of {record.geometry.shape_zyx}"
         )
-    if image.size("t") > 1:
+    if image.size("t") != num_times:
         raise FileError(
-            f"cannot write {path}: its image has {image.size('t')} time points, these are labels of one. "
+            f"cannot write {path}: its image has {image.size('t')} time points, these are labels of {num_times}. "
             f"Choose NAME.zarr outside of it"
         )
     about = image.about
@@ -166,10 +189,11 @@ def _plan_of_image(path: Path, image: OmeZarr, record: VolumeRecord) -> _Plan:
         tuple(of_kept(array.shape) for array in image.arrays),
         tuple(of_kept(level.scale) for level in about.levels),
         tuple(of_kept(level.offset) for level in about.levels),
+        about.orientation,
     )
 
 
-def _write(folder: Path, labels_zyx: NDArray[Any] | None, plan: _Plan) -> None:
+def _write(folder: Path, labels_tzyx: NDArray[Any] | None, plan: _Plan) -> None:
     import zarr
     from zarr.storage import LocalStore
 
@@ -182,20 +206,23 @@ def _write(folder: Path, labels_zyx: NDArray[Any] | None, plan: _Plan) -> None:
             name=str(number),
             shape=shape,
             chunks=tuple(min(_CHUNK[axis], n) for axis, n in zip(plan.axes, shape, strict=True)),
-            dtype=np.uint8 if labels_zyx is None else labels_zyx.dtype,
+            dtype=np.uint8 if labels_tzyx is None else labels_tzyx.dtype,
             fill_value=0,
             zarr_format=plan.zarr_format,  # type: ignore[arg-type]
             chunk_key_encoding={"name": "v2" if is_v2 else "default", "separator": "/"},
             dimension_names=None if is_v2 else tuple(plan.axes),
         )
-        if labels_zyx is not None:
-            sizes = dict(zip("zyx", labels_zyx.shape, strict=True))
-            _fill(
-                array, plan.axes, labels_zyx, [_nearest(plan, number, axis, n) for axis, n in sizes.items()]
-            )
+        if labels_tzyx is None:
+            continue
+        sizes = zip("zyx", labels_tzyx.shape[1:], strict=True)
+        nearest = [_nearest(plan, number, axis, n) for axis, n in sizes]
+        for time, labels_zyx in enumerate(labels_tzyx):
+            _fill(array, plan.axes, labels_zyx, nearest, time)
 
 
-def _fill(array: Any, axes: str, labels_zyx: NDArray[Any], nearest: list[NDArray[np.intp]]) -> None:
+def _fill(
+    array: Any, axes: str, labels_zyx: NDArray[Any], nearest: list[NDArray[np.intp]], time: int
+) -> None:
     """Copy to a level what lies nearest to its voxels, a layer of chunks at a time."""
     z, y, x = nearest
     for start in range(0, len(z), _CHUNK["z"]):
@@ -203,7 +230,7 @@ def _fill(array: Any, axes: str, labels_zyx: NDArray[Any], nearest: list[NDArray
         if not part.any():
             continue  # nothing is stored for what is empty
         spans = {
-            "t": slice(0, 1),
+            "t": slice(time, time + 1),
             "z": slice(start, start + len(part)),
             "y": slice(len(y)),
             "x": slice(len(x)),
@@ -233,8 +260,12 @@ def _nearest(plan: _Plan, number: int, axis: str, size: int) -> NDArray[np.intp]
 
 def _attributes(plan: _Plan) -> dict[str, Any]:
     version = "0.4" if plan.zarr_format == 2 else "0.5"
+    spatial = [axis for axis in plan.axes if axis != "t"]
+    words = dict(zip(spatial, plan.orientation, strict=True)) if plan.orientation else {}
     axes = [
-        {"name": axis, "type": "time" if axis == "t" else "space"} | ({"unit": unit} if unit else {})
+        {"name": axis, "type": "time" if axis == "t" else "space"}
+        | ({"unit": unit} if unit else {})
+        | ({"orientation": {"type": "anatomical", "value": words[axis]}} if axis in words else {})
         for axis, unit in zip(plan.axes, plan.units, strict=True)
     ]
     datasets = [

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.io.layer_grids import grid_arguments
 from napari_medicosam.io.ome_zarr import label_names, open_ome_zarr
 from napari_medicosam.io.ome_zarr_paths import Address
 from napari_medicosam.io.records import METADATA_KEY
@@ -84,19 +85,8 @@ def _labels_layer(image: OmeZarr, name: str) -> Layer:
 
 def _arguments(image: OmeZarr, name: str) -> dict[str, Any]:
     record = image.record
-    first = 1 if record.is_2d and image.size("t") == 1 else 0
-    scale = list(record.geometry.spacing_zyx[first:])
-    translate = record.geometry.affine_ras[2::-1, 3].tolist()[first:]
-    units = [record.header.unit or "pixel"] * len(scale)
-    if image.size("t") > 1:
-        scale, translate, units = [1.0, *scale], [0.0, *translate], ["pixel", *units]
-    arguments = {
-        "name": name,
-        "scale": scale,
-        "translate": translate,
-        "metadata": {METADATA_KEY: {"record": record}},
-    }
-    return arguments | ({"units": units} if record.header.unit else {})
+    ndim = 4 if image.size("t") > 1 else 2 if record.is_2d else 3
+    return {"name": name, "metadata": {METADATA_KEY: {"record": record}}} | grid_arguments(record, ndim)
 
 
 def _levels(image: OmeZarr, channel: int, time: int | None = None) -> list[LazyArray]:

@@ -13,6 +13,16 @@ from napari_medicosam.io.ome_zarr_paths import check_inner_path
 AXES = "tczyx"
 """All that an image may have, in this order; y and x must be there."""
 
+DIRECTIONS = {
+    "left-to-right": (0, 1),
+    "right-to-left": (0, -1),
+    "posterior-to-anterior": (1, 1),
+    "anterior-to-posterior": (1, -1),
+    "inferior-to-superior": (2, 1),
+    "superior-to-inferior": (2, -1),
+}
+"""Where an axis with this `orientation` (RFC 4) runs: along R, A or S (0, 1, 2), and which way."""
+
 _VERSION = re.compile(r"0\.[45](?!\d)")
 _MAX_NUMBER = 1e12
 """What is larger, not finite or not a number is no spacing, position or intensity."""
@@ -45,6 +55,7 @@ class Multiscale:
         levels: the finest first.
         channels: what is known about the first ones.
         is_labels: the group says that it holds labels.
+        orientation: where z, y and x run, or y and x: words of `DIRECTIONS`. Empty unless it is said of all of them.
     """
 
     axes: str
@@ -52,6 +63,7 @@ class Multiscale:
     levels: tuple[Level, ...]
     channels: tuple[Channel, ...] = ()
     is_labels: bool = False
+    orientation: tuple[str, ...] = ()
 
 
 def parse_multiscale(where: str, attributes: Mapping[str, Any]) -> Multiscale:
@@ -80,7 +92,9 @@ def parse_multiscale(where: str, attributes: Mapping[str, Any]) -> Multiscale:
     if not isinstance(datasets, list) or not datasets:
         raise FileError(f"{where} has no 'datasets': wanted at least one level")
     levels = tuple(_level(where, dataset, after, len(axes)) for dataset in datasets)
-    return Multiscale(axes, units, levels, _channels(ours.get("omero")), "image-label" in ours)
+    return Multiscale(
+        axes, units, levels, _channels(ours.get("omero")), "image-label" in ours, _orientation(image["axes"])
+    )
 
 
 def parse_label_names(where: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -109,6 +123,14 @@ def _axes(where: str, axes: Any) -> tuple[str, tuple[str | None, ...]]:
         raise FileError(f"{where} has axes {', '.join(names) or 'none'}: wanted some of t, c, z, then y, x")
     units = (axis.get("unit") for axis in axes)
     return "".join(names), tuple(unit if isinstance(unit, str) else None for unit in units)
+
+
+def _orientation(axes: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What is said of all spatial axes; nothing where it is not of people, or makes no sense."""
+    said = [axis.get("orientation") for axis in axes if str(axis.get("name", "")).lower() in "zyx"]
+    words = tuple(str(one.get("value")) for one in said if isinstance(one, Mapping))
+    along = {DIRECTIONS[word][0] for word in words if word in DIRECTIONS}
+    return words if len(along) == len(said) else ()
 
 
 def _level(where: str, dataset: Any, after: Any, ndim: int) -> Level:

@@ -20,8 +20,10 @@ from napari_medicosam.io.dicom import (
     times_of,
     volume_of,
 )
+from napari_medicosam.io.layer_grids import grid_arguments
 from napari_medicosam.io.ome_zarr_layers import read_ome_zarr_layers
 from napari_medicosam.io.ome_zarr_paths import holds_image, is_ome_zarr
+from napari_medicosam.io.over_time import NIFTI_SUFFIXES, read_over_time
 from napari_medicosam.io.records import METADATA_KEY, DicomSource
 from napari_medicosam.io.volumes import Volume, read_volume, suffix_of
 
@@ -54,15 +56,19 @@ def get_reader(
 def read_layers(path: str | list[str]) -> list[tuple[Any, dict[str, Any], str]]:
     """Read one file as one layer: [(array, keyword arguments, "image" or "labels")].
 
-    2D images give (y, x[, 3]), volumes (z, y, x[, 3]). Grey images are shown in the window that `auto` segments them
-    in. A file is a label map when its name has label, labels, seg,
-    segmentation or mask as a word of its own ("ct_seg.nii.gz", "liver-mask.png", not "unmasked.nii") *and* it holds
-    non-negative integers, one a voxel; it is an image otherwise.
+    2D images give (y, x[, 3]), volumes (z, y, x[, 3]), NIfTI over time (t, z, y, x). Grey images are shown in the
+    window that `auto` segments them in. A file is a label map when its name has label, labels, seg, segmentation or
+    mask as a word of its own ("ct_seg.nii.gz", "liver-mask.png", not "unmasked.nii") *and* it holds non-negative
+    integers, one a voxel; it is an image otherwise.
 
     Raises:
         FileError: for a file that cannot be read; napari shows it as a notification.
     """
     one_path = path[0] if isinstance(path, list) else path
+    if one_path.lower().endswith(NIFTI_SUFFIXES):
+        volumes = read_over_time(one_path)
+        is_labels = _is_hinted(one_path) and all(_are_labels(volume) for volume in volumes)
+        return [_layer(volumes, layer_name(one_path), "labels" if is_labels else "image")]
     volume, layer_type = read_image_or_labels(one_path)
     return [_layer([volume], layer_name(one_path), layer_type)]
 
@@ -108,17 +114,15 @@ def _layer(volumes: list[Volume], name: str, layer_type: str) -> tuple[Any, dict
         array = np.stack([one.array for one in volumes])
     else:
         array = volume.array[0] if volume.is_2d else volume.array
-    scale = (1.0, *volume.geometry.spacing_zyx)[-(array.ndim - volume.is_rgb) :]
     metadata: dict[str, Any] = {"record": volume.record}
     if header.modality is not None:
         metadata["modality"] = header.modality
-    arguments: dict[str, Any] = {"name": name, "scale": scale, "metadata": {METADATA_KEY: metadata}}
+    arguments: dict[str, Any] = {"name": name, "metadata": {METADATA_KEY: metadata}}
+    arguments |= grid_arguments(volume.record, array.ndim - volume.is_rgb)
     if layer_type == "image":
         arguments["rgb"] = volume.is_rgb
         if not volume.is_rgb:
             arguments.update(_shown(volume))
-    if header.unit is not None:
-        arguments["units"] = ("pixel", *[header.unit] * 3)[-len(scale) :]
     return array, arguments, layer_type
 
 
@@ -152,12 +156,14 @@ def read_image_or_labels(path: str) -> tuple[Volume, Literal["image", "labels"]]
     """
     if is_segmentation(Path(path)):
         return read_volume(path), "labels"
-    is_hinted = bool(_LABEL_NAME.search(layer_name(path))) and suffix_of(path) not in _NEVER_LABELS
+    is_hinted = _is_hinted(path)
     volume = read_volume(path, palette_indices=is_hinted)
-    is_labels = (
-        is_hinted
-        and not volume.is_rgb
-        and volume.array.dtype.kind in "ui"
-        and np.asarray(volume.array).min() >= 0
-    )
-    return volume, "labels" if is_labels else "image"
+    return volume, "labels" if is_hinted and _are_labels(volume) else "image"
+
+
+def _is_hinted(path: str) -> bool:
+    return bool(_LABEL_NAME.search(layer_name(path))) and suffix_of(path) not in _NEVER_LABELS
+
+
+def _are_labels(volume: Volume) -> bool:
+    return not volume.is_rgb and volume.array.dtype.kind in "ui" and bool(np.asarray(volume.array).min() >= 0)

@@ -86,6 +86,7 @@ class FileHeader:
         native: the file's own words for its grid, where the format has them; of DICOM the files themselves.
         modality: "CT", "MR", ... as DICOM says it; None where the file does not.
         window: (centre, width) of the intensities that the file wants to be shown; None where it has none.
+        is_oriented: the file says how the patient lies, and `native` does not know (OME-Zarr, DICOM segmentations).
     """
 
     format: Literal["", "nifti", "itk", "tiff", "picture", "dicom", "ome-zarr"] = ""
@@ -93,6 +94,7 @@ class FileHeader:
     native: NiftiGrid | ItkGrid | DicomSource | None = None
     modality: str | None = None
     window: tuple[float, float] | None = None
+    is_oriented: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +114,9 @@ class VolumeRecord:
             return native.qform_code > 0 or native.sform_code > 0
         if isinstance(native, DicomSource):
             return native.is_placed
-        return isinstance(native, ItkGrid) and not self.is_2d
+        if isinstance(native, ItkGrid):
+            return not self.is_2d
+        return self.header.is_oriented
 
 
 @dataclass(frozen=True, slots=True, eq=False)

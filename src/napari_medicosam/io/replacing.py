@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError, MedicoSamError
+from napari_medicosam.io.exchange import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_OLD = ".old"
+"""What the name of a user's own folder ends with while it is out of the way."""
+
+_LEFTOVER = re.compile(rf"\.medicosam-([0-9a-f]{{16}}(\.\w+)*|[a-z0-9_]{{8}})(?<!\{_OLD})")
+"""The names that `temporary_beside` and tempfile give, and no others: the folder is the user's."""
+
+_LEFTOVER_AGE_S = 24 * 3600.0
 
 
 def check_target(path: Path, overwrite: bool) -> None:
@@ -42,6 +53,7 @@ def replace_file(
     """
     path = path.resolve()
     check_target(path, overwrite)
+    _sweep(path.parent)
     temporary = temporary_beside(path, suffix)
     try:
         with _errors_name(path, temporary):
@@ -60,15 +72,16 @@ def replace_folder(
 ) -> None:
     """As `replace_file` for a folder, which the caller has looked at: it is replaced whatever lies in it.
 
-    No system swaps two folders at once, so the old one stands beside under a temporary name for the moment of the move;
-    it comes back when that fails.
+    Where the system cannot swap two folders at once, the old one stands beside under a temporary name for the moment of
+    the move; it comes back when that fails.
 
     Raises:
         FileError: as `replace_file`.
     """
     path = path.resolve()
     check_folder_target(path, overwrite)
-    temporary, old = temporary_beside(path, suffix), temporary_beside(path, suffix)
+    _sweep(path.parent)
+    temporary, old = temporary_beside(path, suffix), temporary_beside(path, _OLD)
     try:
         with _errors_name(path, temporary):
             temporary.mkdir()
@@ -116,12 +129,29 @@ def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
 def _swap_folders(temporary: Path, path: Path, old: Path) -> None:
     try:
         if path.exists():
+            if exchange(temporary, path):
+                return  # what was there has the temporary name now
             path.rename(old)
         temporary.rename(path)
     except BaseException:
         if old.exists() and not path.exists():
             old.rename(path)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder more than a day ago."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _LEFTOVER.fullmatch(entry.name):
+                continue
+            with suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime < _LEFTOVER_AGE_S:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink()
 
 
 def temporary_beside(path: Path, suffix: str) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-import zlib
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -85,7 +84,7 @@ def is_session(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as packed:
             return _DOCUMENT in packed.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except Exception:  # of a damaged zip, Python's own reader raises whatever it stumbles over
         return False
 
 
@@ -110,8 +109,12 @@ def _read_document(path: Path) -> SessionDocument:
     try:
         with _stream(path, _DOCUMENT) as stream:
             text = stream.read(_MAX_DOCUMENT_BYTES + 1)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise FileError(f"{path} cannot be read as a session: it has no {_DOCUMENT} ({error})") from error
+    except (FileNotFoundError, KeyError) as error:
+        raise FileError(f"{path} cannot be read as a session: it has no {_DOCUMENT}") from error
+    except Exception as error:  # see `is_session`
+        raise FileError(
+            f"{path} is damaged: its {_DOCUMENT} cannot be read ({_reason(error)}). Wanted a session, a folder or a zip"
+        ) from error
     if len(text) > _MAX_DOCUMENT_BYTES:
         raise FileError(f"{path} is damaged: its {_DOCUMENT} is larger than {_MAX_DOCUMENT_BYTES >> 20} MB")
     try:
@@ -227,10 +230,10 @@ def _read_log(path: Path, state: SessionState) -> tuple[Entry, ...]:
             return log_of(_lines(stream), state.image.shape_tzyx)
     except (FileNotFoundError, KeyError):
         return ()
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(f"{path} is damaged: its {_LOG} cannot be read ({_reason(error)})") from error
     except FileError as error:
         raise FileError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # see `is_session`
+        raise FileError(f"{path} is damaged: its {_LOG} cannot be read ({_reason(error)})") from error
 
 
 def _lines(stream: Any) -> Iterator[bytes]:

@@ -14,46 +14,46 @@ from __future__ import annotations
 
 import os
 import secrets
-import struct
 import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import filelock
-import numpy as np
 import platformdirs
 
+from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.core.results import Region
 from napari_medicosam.core.session_state import SavedSession
 from napari_medicosam.errors import FileError, MedicoSamError
-from napari_medicosam.io.session_document import SessionDocument  # noqa: TC001  pydantic reads it
-from napari_medicosam.io.session_prompts import Index, Record
+from napari_medicosam.io.journal_records import (
+    MASK_DTYPES,
+    Masks,
+    Patch,
+    packed_record,
+    put_patches,
+    records_in,
+)
 from napari_medicosam.io.session_values import document_of, software_versions, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from napari_medicosam.core.session_state import SessionState
+    from napari_medicosam.io.session_document import SessionDocument
 
 JOURNALS_VARIABLE = "NAPARI_MEDICOSAM_JOURNALS"
 KEPT_DAYS = 30
 """A journal that nobody wanted for so long is removed."""
 
 _MAGIC = b"napari-medicosam journal 1\n"
-_HEAD = struct.Struct("<II")
-_LENGTH = struct.Struct("<I")
 _DIGITS = 32
-_LEVEL = 1  # zlib's quickest
 _SUFFIX = ".journal"
 _SHORTEN_AT, _GROWTH = 64 << 20, 4
-
-Masks = Literal["labels", "edited"]
-_DTYPES: dict[Masks, str] = {"labels": "<u2", "edited": "?"}
 
 
 def journals_folder() -> Path:
@@ -62,36 +62,6 @@ def journals_folder() -> Path:
     if wanted:
         return Path(wanted).expanduser().absolute()
     return Path(platformdirs.user_state_dir("napari-medicosam", appauthor=False)) / "journals"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """What lies in a rectangle of a z-slice of one of the two mask arrays of a session.
-
-    Attributes:
-        masks: which.
-        time, z: of which slice.
-        region: where.
-        voxels: uint16, or bool for "edited", the shape of the region.
-    """
-
-    masks: Masks
-    time: int
-    z: int
-    region: Region
-    voxels: NDArray[Any]
-
-
-class _PatchEntry(Record):
-    masks: Masks
-    time: Index
-    z: Index
-    region_yxyx: tuple[Index, Index, Index, Index]
-
-
-class _Head(Record):
-    session: SessionDocument
-    patches: tuple[_PatchEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +114,23 @@ class JournalWriter:
             remove_journal(self.path, self._lock)
 
     def _write(self, file: BinaryIO, state: SessionState, patches: Sequence[Patch]) -> None:
-        entries = tuple(
-            _PatchEntry(
-                masks=one.masks,
-                time=one.time,
-                z=one.z,
-                region_yxyx=(one.region.y0, one.region.x0, one.region.y1, one.region.x1),
-            )
-            for one in patches
-        )
-        head = _Head(session=document_of(state, self._software), patches=entries)
-        text = head.model_dump_json().encode("utf-8")
-        packer = zlib.compressobj(_LEVEL)
-        parts = [packer.compress(_LENGTH.pack(len(text)) + text)]
-        parts += [packer.compress(_bytes_of(one)) for one in patches]
-        body = b"".join((*parts, packer.flush()))
-        file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+        file.write(packed_record(document_of(state, self._software), patches))
         file.flush()
         os.fsync(file.fileno())
 
     def _shorten(self) -> None:
         """One record for all that were written. The old journal is there until the new one is complete."""
         session = read_journal(self.path)
-        new = self.path.with_suffix(".partial")
-        file = _create(new)
-        self._write(file, session.state, _patches_of(session))
-        file.close()
-        self._file.close()
-        new.replace(self.path)
-        self._file = self.path.open("ab")
+        new = _shortened(self.path)
+        try:
+            with _create(new) as file:
+                self._write(file, session.state, _patches_of(session))
+            self._file.close()
+            new.replace(self.path)
+        finally:
+            new.unlink(missing_ok=True)  # of a full disk, where it would be in the way of the next one
+            if self._file.closed:
+                self._file = self.path.open("ab")
         self._shorten_at = max(self._shorten_at, _GROWTH * self._file.tell())
 
 
@@ -210,16 +168,19 @@ def read_journal(path: Path) -> SavedSession:
     document: SessionDocument | None = None
     masks: dict[Masks, NDArray[Any]] = {}
     try:
-        for head, voxels in _records(path):
-            document = head.session
-            if not masks:
-                shape = document.image.shape_tzyx
-                masks = {name: np.zeros(shape, dtype) for name, dtype in _DTYPES.items()}
-            _put_patches(masks, head.patches, voxels)
+        with path.open("rb") as file:
+            if file.readline(len(_MAGIC)) != _MAGIC:
+                raise FileError("it is none, or one of another version of napari-medicosam")
+            for head, unpacked in records_in(file):
+                document = head.session
+                if not masks:
+                    shape = document.image.shape_tzyx
+                    masks = {name: empty_label_map(shape, dtype) for name, dtype in MASK_DTYPES.items()}
+                put_patches(masks, head.patches, unpacked)
         if document is None:
             raise FileError("it has no whole record: there is nothing to restore")
         state = state_of(document)
-    except (MedicoSamError, OSError, ValueError, struct.error, zlib.error) as error:
+    except (MedicoSamError, OSError, ValueError, zlib.error) as error:
         raise FileError(f"{path} cannot be read as a journal: {error}") from error
     return SavedSession(state, masks["labels"], masks["edited"]).counted()
 
@@ -228,6 +189,7 @@ def remove_journal(path: Path, lock: filelock.BaseFileLock | None = None) -> Non
     """Delete a journal, with its lock."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
+        _shortened(path).unlink(missing_ok=True)  # of a writer that died
     if lock is not None:
         lock.release()
     with suppress(OSError):  # on Windows, where another process holds it
@@ -243,12 +205,12 @@ def _create(path: Path) -> BinaryIO:
     return file
 
 
+def _shortened(path: Path) -> Path:
+    return path.with_suffix(".partial")
+
+
 def _lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
-
-
-def _bytes_of(patch: Patch) -> bytes:
-    return np.ascontiguousarray(patch.voxels, dtype=_DTYPES[patch.masks]).tobytes()
 
 
 def _patches_of(session: SavedSession) -> list[Patch]:
@@ -262,34 +224,3 @@ def _patches_of(session: SavedSession) -> list[Patch]:
                 if not region.is_empty:
                     patches.append(Patch(name, time_point, z, region, one[region.slices_yx]))
     return patches
-
-
-def _records(path: Path) -> Iterator[tuple[_Head, bytes]]:
-    """Whole records from the first on: what each says, and the voxels of its patches."""
-    with path.open("rb") as file:
-        if file.readline(len(_MAGIC)) != _MAGIC:
-            raise FileError("it is none, or one of another version of napari-medicosam")
-        while len(start := file.read(_HEAD.size)) == _HEAD.size:
-            length, checksum = _HEAD.unpack(start)
-            body = file.read(length)
-            if len(body) < length or zlib.crc32(body) != checksum:
-                return  # the writer died here
-            content = zlib.decompress(body)
-            (text_length,) = _LENGTH.unpack_from(content)
-            text_end = _LENGTH.size + text_length
-            yield _Head.model_validate_json(content[_LENGTH.size : text_end]), content[text_end:]
-
-
-def _put_patches(masks: dict[Masks, NDArray[Any]], patches: Sequence[_PatchEntry], voxels: bytes) -> None:
-    """Write the patches of a record; ValueError for one that does not fit."""
-    offset = 0
-    for patch in patches:
-        y0, x0, y1, x1 = patch.region_yxyx
-        into, dtype = masks[patch.masks], np.dtype(_DTYPES[patch.masks])
-        num_times, depth, rows, columns = into.shape
-        if not (patch.time < num_times and patch.z < depth and y0 <= y1 <= rows and x0 <= x1 <= columns):
-            raise ValueError(f"a part of slice {patch.z} lies outside the image")
-        count = (y1 - y0) * (x1 - x0)
-        part = np.frombuffer(voxels, dtype, count, offset).reshape(y1 - y0, x1 - x0)
-        into[patch.time, patch.z, y0:y1, x0:x1] = part
-        offset += part.nbytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,13 +12,14 @@ import numpy as np
 
 from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
-from napari_medicosam.io.checks import check_same_grid
+from napari_medicosam.io.checks import check_same_grid, errors_of_reading
 from napari_medicosam.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from napari_medicosam.io.itk import read_itk, write_itk
-from napari_medicosam.io.nifti import read_nifti, write_nifti
+from napari_medicosam.io.nifti import read_nifti, write_nifti_labels
 from napari_medicosam.io.ome_zarr import read_ome_zarr
 from napari_medicosam.io.ome_zarr_labels import is_labels_target, write_ome_zarr_labels
 from napari_medicosam.io.ome_zarr_paths import ENDING, is_ome_zarr
+from napari_medicosam.io.over_time import read_over_time
 from napari_medicosam.io.plain import read_picture, write_picture
 from napari_medicosam.io.records import FileHeader, Volume, VolumeRecord
 from napari_medicosam.io.replacing import replace_file
@@ -51,12 +51,16 @@ class _Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """One file format: `write` is None when labels cannot go there, and `refusal` says why."""
+    """One file format.
+
+    `write` is None when labels cannot go there, and `refusal` says why; `holds_times` where (t, z, y, x) can.
+    """
 
     name: str
     read: _Reader
     write: Callable[[Path, NDArray[Any], VolumeRecord], None] | None
     refusal: str = ""
+    holds_times: bool = False
 
 
 def _write_dicom_seg(
@@ -67,7 +71,7 @@ def _write_dicom_seg(
     write_dicom_seg(path, labels, record, classes)
 
 
-_NIFTI = _Format("NIfTI", read_nifti, write_nifti)
+_NIFTI = _Format("NIfTI", read_nifti, write_nifti_labels, holds_times=True)
 _NRRD = _Format("NRRD", read_itk, write_itk)
 _META = _Format("MetaImage", read_itk, write_itk)
 _TIFF = _Format("TIFF", read_tiff, write_tiff)
@@ -122,29 +126,10 @@ def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> 
     _, file_format = _format_of(path)
     if not path.is_file():
         raise FileError(f"{path} does not exist: wanted an image file")
-    try:
+    with errors_of_reading(path, file_format.name):
         if path.stat().st_size == 0:
             raise FileError(f"{path} is empty (0 bytes): wanted a {file_format.name} file")
         return file_format.read(path, palette_indices=palette_indices)
-    except FileError:
-        raise
-    except (
-        Exception
-    ) as error:  # the libraries raise anything from struct.error to RuntimeError on damaged files
-        reason = _reason(error)
-        raise FileError(
-            f"cannot read {path} as {file_format.name}, the file may be damaged: {reason}"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """What a library has to say, in one line; ITK puts places of its own source code in front of it."""
-    if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
-    said = re.sub(
-        r"^.*(ERROR: |\[nrrd\] \w+: |xx:\d+:\s|\(0x\w+\): )", "", str(error).strip(), flags=re.DOTALL
-    )
-    return " ".join(said.split()) or type(error).__name__
 
 
 def read_labels(path: str | PathLike[str]) -> Volume:
@@ -174,9 +159,9 @@ def read_labels(path: str | PathLike[str]) -> Volume:
 
 
 def check_writable(
-    path: str | PathLike[str], like: Volume | VolumeRecord, *, overwrite: bool = False
+    path: str | PathLike[str], like: Volume | VolumeRecord, *, overwrite: bool = False, num_times: int = 1
 ) -> None:
-    """Raise `FileError` now for what `write_labels` would refuse after hours of work.
+    """Raise `FileError` now for what `write_labels` would refuse after hours of work, of so many time points.
 
     An empty label map is written beside `path` and removed again: that finds a missing folder, an old file, a format
     that cannot hold this grid, and a place where nothing may be written.
@@ -188,14 +173,12 @@ def check_writable(
 
     with suppress(_DryRunError):
         if is_labels_target(Path(path)):
-            write_ome_zarr_labels(Path(path), None, record, refuse_to_stay, overwrite=overwrite)
-        _write(
-            Path(path),
-            empty_label_map(record.geometry.shape_zyx, np.uint8),
-            record,
-            refuse_to_stay,
-            overwrite,
-        )
+            write_ome_zarr_labels(
+                Path(path), None, record, refuse_to_stay, overwrite=overwrite, num_times=num_times
+            )
+        shape = record.geometry.shape_zyx
+        empty = empty_label_map(shape if num_times == 1 else (num_times, *shape), np.uint8)
+        _write(Path(path), empty, record, refuse_to_stay, overwrite)
 
 
 def write_labels(
@@ -215,8 +198,9 @@ def write_labels(
         path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff or (2D) .png; NAME.zarr, or IMAGE.zarr/labels/NAME in an image
             that is there (see `write_ome_zarr_labels`); .dcm for a DICOM segmentation of an image that came from DICOM
             (see `write_dicom_seg`).
-        labels_zyx: whole numbers >= 0 (z, y, x), or bool; stored as the smallest of uint8, uint16, uint32.
-        like: the image that was segmented, or its record.
+        labels_zyx: whole numbers >= 0 (z, y, x), or bool; stored as the smallest of uint8, uint16, uint32. In .nii.gz,
+            .nii and .zarr also volumes over time (t, z, y, x).
+        like: the image that was segmented (of volumes over time, one of them), or its record.
         overwrite: whether an old file may be replaced.
         classes: what labels are called, for .dcm; other formats hold numbers only.
 
@@ -245,10 +229,15 @@ def _write(
     classes: LabelNames | None = None,
 ) -> None:
     if is_labels_target(path):
-        write_ome_zarr_labels(path, labels, record, verify, overwrite=overwrite)
+        num_times = len(labels) if labels.ndim == 4 else 1
+        write_ome_zarr_labels(path, labels, record, verify, overwrite=overwrite, num_times=num_times)
         return
     suffix, file_format = _format_of(path)
     write = file_format.write
+    if labels.ndim == 4 and not file_format.holds_times:
+        raise FileError(
+            f"cannot write {path}: {file_format.name} takes one volume, got {len(labels)} time points"
+        )
     if write is None:
         raise FileError(f"cannot write labels to {path}: {file_format.refusal}")
     if file_format is _DICOM:
@@ -267,10 +256,16 @@ def _format_of(path: Path) -> tuple[str, _Format]:
     return suffix, FORMATS[suffix]
 
 
+def holds_times(path: str | PathLike[str]) -> bool:
+    """True for a name that labels over time (t, z, y, x) can be written to as one file."""
+    suffix = suffix_of(path)
+    return is_labels_target(Path(path)) or (suffix is not None and FORMATS[suffix].holds_times)
+
+
 def _smallest_labels(labels_zyx: ArrayLike, shape_zyx: tuple[int, int, int]) -> NDArray[Any]:
     """`labels_zyx`, checked, as C-contiguous uint8, uint16 or uint32."""
     labels = np.asarray(labels_zyx)
-    if labels.shape != shape_zyx:
+    if labels.shape[-3:] != shape_zyx or labels.ndim > 4:
         raise InputError(f"labels must have the image's shape (z, y, x) = {shape_zyx}, got {labels.shape}")
     if labels.dtype.kind not in "uib":
         raise InputError(f"labels must be integers, got dtype {labels.dtype}")
@@ -282,22 +277,31 @@ def _smallest_labels(labels_zyx: ArrayLike, shape_zyx: tuple[int, int, int]) -> 
     return np.ascontiguousarray(labels, dtype=np.min_scalar_type(high))
 
 
-def _read_back(path: Path, record: VolumeRecord) -> Volume:
+def _read_back(path: Path, record: VolumeRecord, ndim: int) -> list[Volume]:
+    if ndim == 4:
+        return read_over_time(path)
     if is_ome_zarr(path):
-        return read_volume(path)
+        return [read_volume(path)]
     if suffix_of(path) not in DICOM_SUFFIXES:
-        return read_labels(path)
+        return [read_labels(path)]
     from napari_medicosam.io.dicom_seg_reading import read_dicom_seg
 
-    return read_dicom_seg(path, record)  # it leaves out slices without labels
+    return [read_dicom_seg(path, record)]  # it leaves out slices without labels
 
 
 def _verify(temporary: Path, path: Path, labels: NDArray[Any], record: VolumeRecord) -> None:
     """Raise `FileError` unless the file that was just written gives the same labels on the same grid."""
-    written = _read_back(temporary, record)
-    check_same_grid(path, written.geometry, record.geometry)
+    volumes = _read_back(temporary, record, labels.ndim)
+    wanted = labels if labels.ndim == 4 else labels[None]
+    for volume in volumes:
+        check_same_grid(path, volume.geometry, record.geometry)
     # A slice at a time: to compare large label maps should not take as much memory again.
-    if not all(np.array_equal(got, wanted) for got, wanted in zip(written.array, labels, strict=True)):
+    is_same = len(volumes) == len(wanted) and all(
+        np.array_equal(got, slice_yx)
+        for volume, one in zip(volumes, wanted, strict=True)
+        for got, slice_yx in zip(volume.array, one, strict=True)
+    )
+    if not is_same:
         raise FileError(
             f"cannot write {path}: read back, its labels are not what was written. The file was not made"
         )

@@ -25,7 +25,8 @@ def write_labels_layer(
     Args:
         path: .nii.gz, .nii, .nrrd, .mha, .tif, .tiff, (2D) .png, .zarr, or .dcm of an image from DICOM (see
             `write_labels`).
-        data: labels (z, y, x) or (y, x), any array that NumPy can read; of a multiscale layer the finest level.
+        data: labels (z, y, x) or (y, x), any array that NumPy can read; of a multiscale layer the finest level. To
+            .nii.gz, .nii and .zarr also volumes over time (t, z, y, x).
         meta: the layer's attributes. `meta["metadata"]["medicosam"]["record"]` gives the geometry and file header;
             without it the spacing is `meta["scale"]` in `meta["units"]` (millimetres when those are pixels).
         names: what labels are called, for .dcm; other formats hold numbers only.
@@ -34,13 +35,15 @@ def write_labels_layer(
         The path that was written.
 
     Raises:
-        InputError, FileError: see `write_labels`; InputError also for a layer that is not 2D or 3D.
+        InputError, FileError: see `write_labels`; InputError also for a layer of another number of axes.
     """
     labels = np.asarray(data[0] if meta.get("multiscale") or isinstance(data, (list, tuple)) else data)
-    if labels.ndim not in (2, 3):
-        raise InputError(f"only 2D and 3D labels can be saved, got shape {labels.shape}")
+    if labels.ndim not in (2, 3, 4):
+        raise InputError(
+            f"only 2D and 3D labels and volumes over time can be saved, got shape {labels.shape}"
+        )
     record = record_of(meta.get("metadata")) or _record_of_layer(labels, meta)
-    write_labels(path, labels if labels.ndim == 3 else labels[None], record, overwrite=True, classes=names)
+    write_labels(path, labels[None] if labels.ndim == 2 else labels, record, overwrite=True, classes=names)
     return [path]
 
 
@@ -51,9 +54,9 @@ def _record_of_layer(labels: NDArray[Any], meta: Mapping[str, Any]) -> VolumeRec
     scale = np.ones(labels.ndim) if meta.get("scale") is None else np.asarray(meta["scale"], dtype=np.float64)
     units = meta.get("units")
     names = [str(unit) for unit in units] if isinstance(units, (list, tuple)) else [str(units)] * labels.ndim
-    is_length = all(name in MM_PER_UNIT for name in names)
+    is_length = all(name in MM_PER_UNIT for name in names[-3:])
     if is_length and len(names) == len(scale):
-        scale = scale * [MM_PER_UNIT[name] for name in names]
+        scale = scale * [MM_PER_UNIT.get(name, 1.0) for name in names]  # that of time is no length
     spacing = (1.0, *scale.tolist())[-3:]
     z, y, x = (int(n) for n in shape)
     header = FileHeader(unit="mm" if is_length else None)

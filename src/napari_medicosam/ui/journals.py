@@ -17,11 +17,10 @@ from qtpy.QtCore import QTimer
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.errors import FileError
+from napari_medicosam.io.journal_records import Masks, Patch
 from napari_medicosam.io.session_journal import (
     FoundJournal,
     JournalWriter,
-    Masks,
-    Patch,
     find_journals,
     remove_journal,
 )

@@ -1,9 +1,10 @@
-"""The view turned as radiologists look at scans. Only the camera turns: voxels and prompts stay as they are."""
+"""The view turned as radiologists look at scans, where the frame of the layers is not enough: only the camera turns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_medicosam.core.layer_frame import frame_signs
 from napari_medicosam.io.records import record_of
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ def orient_view(viewer: Viewer, image: Image) -> None:
     """
     record = record_of(image.metadata)
     camera: Any = getattr(viewer, "scene", viewer).camera  # napari 0.9 moved it
-    if record is None or not record.is_oriented or image.ndim != 3 or viewer.dims.ndisplay != 2:
+    if record is None or not record.is_oriented or image.ndim < 3 or viewer.dims.ndisplay != 2:
         return
     row, column = (int(axis) - (viewer.dims.ndim - 3) for axis in viewer.dims.displayed)
     if min(row, column) < 0 or not hasattr(camera, "orientation2d"):
         return
-    signs = (record.geometry.direction_sign(row), record.geometry.direction_sign(column))
-    wanted = ("up" if signs[0] > 0 else "down", "left" if signs[1] > 0 else "right")
+    signs = frame_signs(record.geometry)
+    wanted = ("up" if signs[row] > 0 else "down", "left" if signs[column] > 0 else "right")
     if tuple(str(getattr(part, "value", part)) for part in camera.orientation2d) != wanted:
         camera.orientation2d = wanted

@@ -6,6 +6,8 @@ import errno
 import json
 import re
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_BYTES = 1 << 16
+_LEFTOVER = re.compile(r"tmp[a-z0-9_]{8}")  # the names that pooch gives while it compares a hash
+_LEFTOVER_AGE_S = 24 * 3600.0
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -67,6 +71,7 @@ class ResumableDownload:
             WeightsError: for a full disk (the part is removed).
             OSError: when the folder cannot be written for another reason.
         """
+        _sweep(self.part.parent)
         try:
             if not self._attempt():
                 # The part does not fit what the server holds now.
@@ -156,6 +161,14 @@ class ResumableDownload:
             f"the download of {self.url} was interrupted after {kept:,}{of} bytes: {_reason(error)}. "
             "What has arrived is kept: run it again to go on from there"
         )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove downloads whose process was killed more than a day ago, while pooch compared their hash."""
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                path.unlink()
 
 
 def full_disk_message(folder: Path, needed: int | None) -> str:

@@ -14,6 +14,7 @@ from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import load_checkpoint, spec_of_model
 from napari_medicosam.models.specs import get_spec
 from napari_medicosam.weights.catalogue import find_entry
+from napari_medicosam.weights.digests import sha256_of_file
 from napari_medicosam.weights.fetch import fetch
 from napari_medicosam.weights.registry import is_checkpoint_path
 
@@ -71,7 +72,7 @@ def load_weights(
     if is_checkpoint_path(name_or_path):
         path = Path(name_or_path).expanduser()
         sam = load_checkpoint(path, device=device)
-        return LoadedModel(sam, spec_of_model(sam), path.name, _sha256_of_file(path))
+        return LoadedModel(sam, spec_of_model(sam), path.name, sha256_of_file(path))
 
     entry = find_entry(str(name_or_path))
     if entry.spec is None:
@@ -82,7 +83,7 @@ def load_weights(
         sam = build_model(spec, seed=entry.source.seed).to(device)
         return LoadedModel(sam, spec, entry.name, _sha256_of_tensors(sam), entry.window)
     path = fetch(entry, progress=progress)
-    sha256 = entry.hashes.sha256 or _sha256_of_file(path)
+    sha256 = entry.hashes.sha256 or sha256_of_file(path)
     sam = load_checkpoint(path, get_spec(entry.spec), device)
     sam.pixel_mean.copy_(torch.tensor(spec.pixel_mean).view(-1, 1, 1))
     sam.pixel_std.copy_(torch.tensor(spec.pixel_std).view(-1, 1, 1))
@@ -115,11 +116,6 @@ def _spec_of(entry: Entry) -> ModelSpec:
     if entry.scaling == "unit":
         return replace(spec, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0))
     return spec
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256_of_tensors(sam: Sam) -> str:

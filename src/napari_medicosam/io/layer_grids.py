@@ -1,0 +1,39 @@
+"""Where a layer lies: what napari is told of a file's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_medicosam.core.layer_frame import scaled_to_frame
+
+if TYPE_CHECKING:
+    from napari_medicosam.io.records import VolumeRecord
+
+
+def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
+    """Keyword arguments of a napari layer: its spacing as scale, and what is left of its place as affine.
+
+    So `scale` is the spacing whichever way axes run, and `translate` is free for who moves a layer. A file that does
+    not say how the patient lies is placed along its array axes: OME-Zarr at its own position, others at 0.
+
+    Args:
+        record: of the file.
+        ndim: axes of the layer without colours: (y, x), (z, y, x) or (t, z, y, x); a time point is 1 long.
+
+    Returns:
+        `scale` (ndim numbers); `affine` ((ndim + 1) x (ndim + 1) floats) or `translate` where there is one; `units`
+        where the file has them.
+    """
+    spacing, at = record.geometry.spacing_zyx, record.geometry.affine_ras[2::-1, 3].tolist()
+    arguments: dict[str, Any] = {"scale": (1.0, *spacing)[-ndim:]}
+    if record.is_oriented:
+        affine = np.eye(5)
+        affine[1:, 1:] = scaled_to_frame(record.geometry)
+        arguments["affine"] = affine[4 - ndim :, 4 - ndim :]
+    elif record.header.format == "ome-zarr":
+        arguments["translate"] = (0.0, *at)[-ndim:]
+    if record.header.unit is not None:
+        arguments["units"] = ("pixel", *[record.header.unit] * 3)[-ndim:]
+    return arguments

@@ -1,0 +1,122 @@
+"""Where layers lie: what was made along the same axes lies in one world, whatever the file and the format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from dicom_helpers import oblique, write_series
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from napari_medicosam.io.reader import get_reader
+from napari_medicosam.io.records import record_of
+from napari_medicosam.io.volumes import read_volume, write_labels
+
+layers = pytest.importorskip("napari.layers")
+
+SHAPE = (4, 6, 5)
+
+
+def open_layer(path) -> Any:
+    ((data, arguments, kind),) = get_reader(str(path))(str(path))
+    return (layers.Image if kind == "image" else layers.Labels)(data, **arguments)
+
+
+def save(path, affine, shape_xyz=(5, 6, 4)):
+    image = nibabel.Nifti2Image(np.ones(shape_xyz, np.int16), affine)  # the second keeps all digits
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+    return open_layer(path)
+
+
+numbers = st.floats(-600, 600)
+steps = st.tuples(*[st.floats(0.3, 6)] * 3)
+flips = st.tuples(*[st.sampled_from((-1, 1))] * 3)
+starts = st.tuples(numbers, numbers, numbers)
+
+
+@st.composite
+def two_grids(draw):
+    """Affines with the same axes, their order and nothing else in common."""
+    axes = np.eye(3)[:, draw(st.permutations(range(3)))]
+    if draw(st.booleans()):
+        axes = (
+            Rotation.from_euler("xyz", draw(st.tuples(*[st.floats(-18, 18)] * 3)), degrees=True).as_matrix()
+            @ axes
+        )
+    found = []
+    for _ in range(2):
+        affine = np.eye(4)
+        affine[:3, :3] = axes * draw(flips) * draw(steps)
+        affine[:3, 3] = draw(starts)
+        found.append(affine)
+    return found
+
+
+@given(two_grids(), st.tuples(*[st.floats(0, 200)] * 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_two_scans_along_the_same_axes_lie_in_one_world(tmp_path, affines, voxel):
+    one, other = (save(tmp_path / f"{n}.nii", affine) for n, affine in enumerate(affines))
+    point_mm = record_of(one.metadata).geometry.index_to_ras_mm(voxel)
+    there = record_of(other.metadata).geometry.ras_mm_to_index(point_mm)
+    np.testing.assert_allclose(one.data_to_world(voxel), other.data_to_world(there), atol=1e-6)
+    np.testing.assert_allclose(one.world_to_data(one.data_to_world(voxel)), voxel, atol=1e-6)
+    spacing = record_of(one.metadata).geometry.spacing_zyx
+    np.testing.assert_allclose(one.scale, spacing)
+    way = np.array(one.data_to_world((1, 1, 1))) - one.data_to_world((0, 0, 0))
+    np.testing.assert_allclose(abs(way), spacing)  # no axis is turned into another one
+
+
+def test_the_frame_is_the_patients_own(tmp_path):
+    affine = np.array([[0.7, 0, 0, -120], [0, 0.7, 0, -80], [0, 0, 3, -500], [0, 0, 0, 1]])
+    layer = save(tmp_path / "scan.nii", affine)
+    x, y, z = affine[:3, :3] @ (3, 4, 2) + affine[:3, 3]
+    np.testing.assert_allclose(layer.data_to_world((2, 4, 3)), (z, -y, -x))  # head, back, left
+    assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
+
+
+def test_a_slice_lies_in_the_plane_of_its_volume(tmp_path):
+    affine = np.diag([0.7, 0.7, 3, 1])
+    affine[:3, 3] = -120, -80, -500
+    volume = save(tmp_path / "scan.nii", affine)
+    flat = save(tmp_path / "slice.nii", affine, (5, 6))
+    assert flat.ndim == 2
+    np.testing.assert_allclose(flat.data_to_world((4, 3)), volume.data_to_world((0, 4, 3))[1:])
+
+
+def test_one_grid_is_one_place_in_every_format(tmp_path):
+    affine = np.diag([0.7, 0.9, 3, 1])
+    affine[:3, 3] = -120.123, 80.456, -500
+    image = save(tmp_path / "scan.nii", affine)
+    for ending in (".nii.gz", ".nrrd", ".mha", ".ome.zarr"):
+        path = tmp_path / f"labels{ending}"
+        write_labels(path, np.ones(SHAPE, np.uint8), read_volume(tmp_path / "scan.nii"))
+        _check_same_place(open_layer(path), image)
+
+
+@pytest.mark.parametrize("cosines", [(1, 0, 0, 0, 1, 0), oblique(), (0, 1, 0, 0, 0, -1)])
+def test_labels_of_a_series_lie_on_it_in_every_format(tmp_path, cosines):
+    step = 2.5 * np.cross(cosines[:3], cosines[3:])
+    write_series(
+        tmp_path / "series",
+        np.zeros((4, 6, 5), np.int16),
+        step,
+        ImageOrientationPatient=list(cosines),
+        FrameOfReferenceUID="1.2.4",
+    )
+    image = open_layer(tmp_path / "series")
+    way = np.array(image.data_to_world((1, 1, 1))) - image.data_to_world((0, 0, 0))
+    assert (way > 0).all(), "slices, rows and columns of scanners run as they are shown"
+    for ending in (".dcm", ".nii.gz", ".nrrd", ".mha"):
+        path = tmp_path / f"labels{ending}"
+        write_labels(path, np.ones(SHAPE, np.uint8), read_volume(tmp_path / "series"))
+        _check_same_place(open_layer(path), image)
+
+
+def _check_same_place(labels, image):
+    for voxel in ((0, 0, 0), (3, 5, 4), (1, 2, 3)):
+        np.testing.assert_allclose(labels.data_to_world(voxel), image.data_to_world(voxel), atol=1e-3)
