@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_medicosam.cli.bench import bench
 from napari_medicosam.cli.console import results, run_app
 from napari_medicosam.cli.convert import convert
 from napari_medicosam.cli.demo import demo
@@ -27,6 +28,7 @@ app.command()(embed)
 app.command()(convert)
 app.command()(replay)
 app.command()(demo)
+app.command()(bench)
 app.add_typer(models_app, name="models")
 
 
