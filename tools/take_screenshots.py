@@ -118,7 +118,7 @@ class Tour:
 
     def look_again(self) -> None:
         """5: the strip and the next doubtful slice, or the last one."""
-        strip = self.widget._review
+        strip = self.widget._objects.review
         if strip._next.isEnabled():
             strip._next.click()
         else:

@@ -29,6 +29,15 @@ def test_the_box_of_what_is_used_is_tight(volume):
         assert box == VoxelBox(tuple(where.min(axis=0)), tuple(where.max(axis=0) + 1))
 
 
+@given(arrays(np.uint16, array_shapes(min_dims=3, max_dims=3), elements=st.sampled_from([0, 0, 0, 7])))
+def test_the_tight_box_of_a_packed_mask_is_that_of_the_mask_and_what_is_inside_its(volume):
+    packed = PackedMask.of(volume, VoxelBox((0, 0, 0), volume.shape))
+    box = packed.tight_box
+    assert box == box_of_used(volume)
+    if not box.is_empty:
+        np.testing.assert_array_equal(packed.inside(box), volume[box.index] != 0)
+
+
 def test_empty_boxes():
     assert VoxelBox().is_empty
     assert VoxelBox.of_slice(SlicePlane(0, 3), Region(0, 0, 0, 0)).is_empty

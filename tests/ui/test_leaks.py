@@ -29,7 +29,14 @@ from napari_medicosam.errors import InputError
 from napari_medicosam.ui.engine import Engine, ServiceSettings
 from napari_medicosam.ui.factory import session as session_of
 from napari_medicosam.ui.help_panel import HelpPanel, toggle_help
-from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME, SCRIBBLES_NAME
+from napari_medicosam.ui.layers import (
+    BOXES_NAME,
+    LABELS_NAME,
+    OBJECT_NAME,
+    POINTS_NAME,
+    PREVIEW_NAME,
+    SCRIBBLES_NAME,
+)
 from napari_medicosam.ui.runner import Runner
 from napari_medicosam.ui.segment_widget import SegmentWidget
 
@@ -143,7 +150,7 @@ def all_of(viewer, session, *more):
         "volume": viewer.layers["scan"].data,
     }
     whole |= {type(one).__name__: one for one in more}
-    whole |= {layer.name: layer for layer in viewer.layers if layer.name in OUR_NAMES}
+    whole |= {layer.name: layer for layer in viewer.layers if layer.name in (*OUR_NAMES, PREVIEW_NAME)}
     whole |= {f"voxels of {name}": layer.data for name, layer in whole.items() if isinstance(layer, Labels)}
     return {name: weakref.ref(one) for name, one in whole.items()}
 
@@ -185,7 +192,10 @@ def test_nothing_outlives_a_closed_viewer(make_session, plugin, service, has_doc
             toggle_help(session)
             more = (*open_dock(viewer), viewer.window._qt_window.findChild(HelpPanel))
         annotate(session)
+        session.preview_clean_up(min_size_mm3=1e9)
+        assert session.wait(60)
         gone = all_of(viewer, session, session._worker.engine, *more)
+        assert PREVIEW_NAME in gone
         viewer.close()
         return gone
 

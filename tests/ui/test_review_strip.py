@@ -1,11 +1,19 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor, QImage, QPalette
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLabel
 
+from napari_medicosam.core.review import SliceReview
 from napari_medicosam.errors import InputError
+from napari_medicosam.ui.object_list import ObjectList
+from napari_medicosam.ui.review_chart import ReviewChart, shown_slices
+from napari_medicosam.ui.review_looks import CURVES, DOUBT
 from napari_medicosam.ui.review_strip import ReviewStrip
 
 
@@ -53,28 +61,198 @@ def test_a_mask_that_was_painted_over_is_not_the_one_that_was_predicted(make_ses
     assert session.review[2].iou_prediction == pytest.approx(0.9)
 
 
-def test_the_strip_counts_and_goes_where_it_is_clicked(make_session, doubtful_at, qtbot):
+@pytest.fixture
+def chart(qtbot):
+    """The curves alone, of a viewer that shows no slice."""
+    made = ReviewChart(session=SimpleNamespace(slice_index=None))
+    qtbot.addWidget(made)
+    made.resize(240, 110)
+    return made
+
+
+@pytest.fixture
+def make_strip(qtbot):
+    def make(session, width=240):
+        strip = ReviewStrip(session=session)
+        qtbot.addWidget(strip)
+        strip.resize(width, 180)
+        strip.show()
+        return strip
+
+    return make
+
+
+def curved(count, first=0, **of):
+    """A review a slice; `of` gives a field its value by number of the slice, or one for all."""
+
+    def value(field, index):
+        given = of.get(field)
+        return given(index) if callable(given) else given
+
+    return tuple(
+        SliceReview(
+            index,
+            value("area", index) or 100,
+            value("iou_prediction", index),
+            value("neighbour_iou", index),
+            bool(value("is_anchor", index)),
+            value("agreement", index),
+            value("reasons", index) or (),
+        )
+        for index in range(first, first + count)
+    )
+
+
+def drawn(chart, reviews, num_slices):
+    """The chart as colours, (y, x, 3)."""
+    chart.show_reviews(reviews, num_slices)
+    image = chart.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    bits = image.constBits()
+    bits.setsize(image.sizeInBytes())
+    rows = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).astype(int)
+
+
+def height_of(pixels, colour):
+    """Mean row of the pixels of about this colour; None without any."""
+    wanted = np.array([colour.red(), colour.green(), colour.blue()])
+    rows, _ = np.nonzero(np.abs(pixels - wanted).max(axis=2) < 40)
+    return None if rows.size < 5 else rows.mean()
+
+
+def test_the_strip_counts_and_goes_where_it_is_clicked(make_session, doubtful_at, make_strip, qtbot):
     _, session = make_session()
     doubtful_at |= {3, 9}
-    strip = ReviewStrip(session=session)
-    qtbot.addWidget(strip)
-    strip.resize(240, 90)
-    strip.show()
+    strip = make_strip(session)
     assert not strip._next.isEnabled()
     session.add_box(6, (5, 5, 25, 25))
     session.propagate(mode="box", box_extension=0.0, min_confidence=0)
     qtbot.waitUntil(lambda: "(2)" in strip._next.text())
     strip._next.click()
     assert session.slice_index == 9
-    bars = strip._bars
-    QTest.mouseClick(bars, Qt.MouseButton.LeftButton, pos=QPoint(round(2.5 * bars.width() / 12), 10))
+    chart = strip._chart
+    QTest.mouseClick(chart, Qt.MouseButton.LeftButton, pos=QPoint(round(chart._x(2.5)), 10))
     assert session.slice_index == 2
-    drawn = bars.grab().toImage()
-    colours = {
-        drawn.pixelColor(round((i + 0.5) * drawn.width() / 12) - 3, drawn.height() - 3).name()
-        for i in (0, 3, 6)
-    }
-    assert len(colours) == 3
+    QTest.mouseClick(chart, Qt.MouseButton.LeftButton, pos=QPoint(0, 10))
+    assert session.slice_index == 0
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.field)
+def test_each_curve_is_as_high_as_its_value(chart, curve):
+    colour = curve.ink.on(chart.palette())
+    ious, _ = chart._lanes()
+    for value in (0.3, 0.8):
+        pixels = drawn(chart, curved(12, **{curve.field: value}), 12)
+        wanted = ious.bottom() - value * ious.height()
+        assert height_of(pixels, colour) == pytest.approx(wanted, abs=1.5)
+    assert height_of(drawn(chart, curved(12), 12), colour) is None
+
+
+def test_area_marks_and_doubt_are_drawn(chart):
+    ious, areas = chart._lanes()
+    pixels = drawn(
+        chart,
+        curved(
+            12,
+            area=lambda index: 200 if index < 6 else 100,
+            reasons=lambda index: ("why",) if index == 8 else (),
+            is_anchor=lambda index: index == 2,
+        ),
+        12,
+    )
+    quarter = round(areas.top() + areas.height() / 4)
+    column = {index: round(chart._x(index + 0.5)) for index in range(12)}
+    assert (pixels[quarter, column[3]] != pixels[quarter, column[10]]).any()
+    marks = round(ious.top() / 2)
+    assert (pixels[marks, column[8]] != pixels[marks, column[2]]).any()
+    assert (pixels[marks, column[2]] != pixels[marks, column[4]]).any()
+    inside = round(ious.center().y()) + 4
+    assert (pixels[inside, column[8]] != pixels[inside, column[10]]).any()
+
+
+def test_a_dip_of_one_slice_among_a_thousand_is_seen(chart):
+    reviews = curved(1000, iou_prediction=lambda index: 0.1 if index == 503 else 0.9)
+    pixels = drawn(chart, reviews, 1000)
+    ious, _ = chart._lanes()
+    low = pixels[round(ious.bottom() - 0.35 * ious.height()) :]
+    assert height_of(low, CURVES[0].ink.on(chart.palette())) is not None
+
+
+def test_only_the_slices_around_the_object_are_drawn():
+    assert shown_slices((), 300) == range(300)
+    assert shown_slices(curved(15, first=102), 300) == range(100, 120)
+    assert shown_slices(curved(12), 12) == range(12)
+    assert shown_slices(curved(18, first=101), 300) == range(90, 130)
+
+
+def test_a_step_through_the_slices_paints_no_curve(make_session, make_strip):
+    _, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    strip = make_strip(session)
+    strip.refresh()
+    strip._chart.grab()
+    picture = strip._chart._picture
+    for index in (2, 9, 6):
+        session.go_to(index)
+        strip._chart.grab()
+    strip.refresh()
+    assert strip._chart._picture is picture
+    session.add_box(7, (5, 5, 25, 25))
+    strip.refresh()
+    strip._chart.grab()
+    assert strip._chart._picture is not picture
+
+
+def test_numbers_are_said_in_words_too(make_session, doubtful_at, make_strip):
+    _, session = make_session()
+    doubtful_at |= {3}
+    strip = make_strip(session)
+    assert "no mask yet" in strip._chart.accessibleDescription()
+    session.add_box(6, (5, 5, 25, 25))
+    session.propagate(mode="box", box_extension=0.0, min_confidence=0)
+    session.go_to(3)
+    strip.refresh()
+    said = strip._chart.accessibleDescription()
+    assert "slices 0 to 11. Doubtful: 3." in said
+    assert "Slice 3: 400 pixels" in said
+    assert "predicted IoU 0.20" in said
+    shown = [label.text() for label in strip._legend.findChildren(QLabel)]
+    assert "predicted IoU <b>0.20</b>" in shown
+    assert "neighbour IoU <b>1.00</b>" in shown
+    assert "area <b>400 px</b>" in shown
+    session.go_to(6)
+    assert "yours" in strip._chart.accessibleDescription()
+    shown = [label.text() for label in strip._legend.findChildren(QLabel)]
+    assert "predicted IoU <b>–</b>" in shown
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_curves_are_seen_on_every_theme(theme):
+    """At least 3 to 1, as WCAG wants it of what is not text."""
+
+    def luminance(colour):
+        parts = [
+            part / 12.92 if part <= 0.04 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.getRgbF()[:3]
+        ]
+        return float(np.dot(parts, (0.2126, 0.7152, 0.0722)))
+
+    looks = get_theme(theme)
+    palette = QPalette()
+    palette.setColor(QPalette.ColorRole.WindowText, QColor(looks.text.as_hex()))
+    behind = luminance(QColor(looks.background.as_hex()))
+    for ink in (*(curve.ink for curve in CURVES), DOUBT):
+        low, high = sorted((behind, luminance(ink.on(palette))))
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_the_strip_lies_under_the_table_and_fits_a_narrow_dock(make_session, qtbot):
+    _, session = make_session()
+    objects = ObjectList(session=session)
+    qtbot.addWidget(objects)
+    objects.resize(290, 500)
+    objects.show()
+    assert objects.review.geometry().top() - objects._table.geometry().bottom() < 10
+    assert objects.review.minimumSizeHint().width() <= 290
 
 
 def test_a_2d_image_has_no_strip(make_session, qtbot):

@@ -10,7 +10,9 @@ from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import InputError
+from napari_medicosam.io.session_files import read_session, write_session
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.weights.digests import sha256_of_weights
 
 
 def save_nifti(path, data):
@@ -86,6 +88,28 @@ def test_all_comes_back_on_the_same_pixels(make_session, tmp_path):
     session.add_point((9, 20, 20))
     session.commit()
     assert session.label_map()[9, 20, 20] == session.object_id
+
+
+@pytest.mark.parametrize("name", ["medicosam_lite", "own.pth"])
+def test_other_weights_than_a_session_was_made_with_are_told(make_session, tmp_path, notices, name):
+    _, session = make_session()
+    session.add_box(3, (5, 5, 15, 15))
+    session.save(tmp_path / "scan.zip")
+    saved = read_session(tmp_path / "scan.zip")
+    (tmp_path / "own.pth").write_bytes(b"weights")
+    model = str(tmp_path / name) if name.endswith(".pth") else name
+    session.set_model(model)
+    for digest, is_other in ((sha256_of_weights(model), False), ("0" * 64, True)):
+        made_with = replace(saved.state.model, name=name, weights_sha256=digest)
+        write_session(
+            tmp_path / "scan.zip",
+            replace(saved, state=replace(saved.state, model=made_with)),
+            overwrite=True,
+        )
+        session.load(tmp_path / "scan.zip", overwrite=True)
+        assert session.model == model
+        told = [notice for notice in notices if f"other weights of {name} (000000000000)" in notice]
+        assert bool(told) is is_other
 
 
 def test_a_session_goes_to_its_own_image_and_replaces_nothing_unasked(make_session, tmp_path, notices):

@@ -187,7 +187,7 @@ def test_the_menu_takes_labels_of_another_layer(make_session, monkeypatch, notic
     widget = SegmentWidget(session=session)
     entries = {action.text(): action for action in widget._refine.menu().actions()}
     assert widget._refine.isEnabled()
-    assert not entries["Fill holes"].isEnabled()
+    assert not entries["Clean up …"].isEnabled()
     entries["Labels of a layer as objects …"].trigger()
     assert "no labels layer beside ours" in notices[-1]
     viewer.add_labels(made_before(), name="of another tool")

@@ -1,7 +1,13 @@
-"""Layers replaced while the canvas changes its size, in a process of its own: the driver may take it down."""
+"""Shader programs: none crashes the driver, which is tested in a process of its own, and none is built for nothing."""
 
 import subprocess
 import sys
+
+import numpy as np
+from qtpy.QtTest import QTest
+from vispy.visuals.shaders import ModularProgram
+
+from napari_medicosam.ui.vispy_programs import keep_programs_of_meshes
 
 CODE = """
 import napari, numpy as np
@@ -45,3 +51,27 @@ def test_an_image_is_replaced_while_a_dock_grows():
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "alive" in ended.stdout
+
+
+def test_no_program_is_built_to_show_another_slice(make_napari_viewer, monkeypatch):
+    keep_programs_of_meshes()
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(np.zeros((4, 30, 30), np.uint8))
+    corners = [[1, 5, 5], [1, 5, 25], [1, 25, 25], [1, 25, 5]]
+    shapes = viewer.add_shapes([corners], ndim=3, face_color="lime", edge_width=0, opacity=1)
+    viewer.add_shapes(ndim=3)
+
+    def shown(index):
+        viewer.dims.set_current_step(0, index)
+        QTest.qWait(20)
+        middle = viewer.screenshot(flash=False)
+        return tuple(middle[middle.shape[0] // 2, middle.shape[1] // 2, :3].tolist())
+
+    assert [shown(index) for index in (0, 1, 2)] == [(0, 0, 0), (0, 255, 0), (0, 0, 0)]
+    built = []
+    build = ModularProgram._build
+    monkeypatch.setattr(ModularProgram, "_build", lambda program: (built.append(program), build(program)))
+    assert [shown(index) for index in (1, 3)] == [(0, 255, 0), (0, 0, 0)]
+    shapes.face_color = "red"
+    assert shown(1) == (255, 0, 0)
+    assert built == []

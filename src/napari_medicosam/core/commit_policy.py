@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.core.arguments import whole_number
 from napari_medicosam.core.object_table import MAX_OBJECT_ID
 from napari_medicosam.errors import InputError
 
@@ -26,7 +27,7 @@ class CommitPolicy:
         outside_class: never take voxels of objects of this class.
 
     Raises:
-        InputError: for both classes at once.
+        InputError: for both classes at once, or one that is no whole number.
     """
 
     overwrite: bool = False
@@ -34,6 +35,9 @@ class CommitPolicy:
     outside_class: int | None = None
 
     def __post_init__(self) -> None:
+        for class_id in (self.inside_class, self.outside_class):
+            if class_id is not None:
+                whole_number(class_id, "the class of a commit policy")
         if self.inside_class is not None and self.outside_class is not None:
             raise InputError(
                 f"a commit is either inside a class or outside one, got {self.inside_class} and {self.outside_class}"

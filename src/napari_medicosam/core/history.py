@@ -84,6 +84,10 @@ class History:
         while len(self.done) > 1 and sum(step.num_bytes for step in self.done) > MAX_BYTES:
             del self.done[0]
 
+    def since(self, step: Step) -> list[Step]:
+        """Steps that began after one that can be taken back; none after another."""
+        return self.done[self.done.index(step) + 1 :] if step in self.done else []
+
     def undo(self) -> Step | None:
         """Take back the newest step; None when there is none."""
         if not self.done:

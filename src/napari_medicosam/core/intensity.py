@@ -121,6 +121,8 @@ def resolve_intensity(wanted: str, array: Any, *, is_rgb: bool = False) -> Inten
 def _measured(kind: str, array: Any) -> IntensityMapping:
     array = _in_memory(array)
     finite = _sample(array) if kind == "percentile" else array[np.isfinite(array)]
+    if finite.dtype == bool:  # of which numpy takes no percentiles
+        finite = finite.astype(np.uint8)
     if finite.size == 0:
         raise InputError("the image holds no finite value")
     low, high = float(finite.min()), float(finite.max())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medicosam.core.arguments import whole_number
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.volume_prompts import VolumePrompts
 from napari_medicosam.errors import InputError
@@ -46,7 +47,7 @@ class ObjectRecord:
         bounds: where in the label map they are; may be wider.
 
     Raises:
-        InputError: for a class that is no whole number of 0 or more.
+        InputError: for a name that is no text or empty, or a class that is no whole number of 0 or more.
     """
 
     object_id: int
@@ -59,6 +60,9 @@ class ObjectRecord:
     bounds: VoxelBox = field(default_factory=VoxelBox)
 
     def __post_init__(self) -> None:
+        name: Any = self.name
+        if not isinstance(name, str) or not name:
+            raise InputError(f"the name of an object must be text, and not empty, got {name!r}")
         class_id: Any = self.class_id
         is_id = isinstance(class_id, (int, np.integer)) and not isinstance(class_id, bool) and class_id >= 0
         if class_id is not None and not is_id:
@@ -104,7 +108,7 @@ class ObjectTable:
         Raises:
             InputError: when there is none.
         """
-        if object_id not in self.records:
+        if whole_number(object_id, "the id of an object") not in self.records:
             known = ", ".join(str(known) for known in sorted(self.records))
             raise InputError(f"there is no object {object_id}: wanted one of {known}")
         return self.records[object_id]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from scipy import ndimage
 
+from napari_medicosam.core.arguments import real_number, whole_number, yes_or_no
 from napari_medicosam.core.bounds import mask_bounds
 from napari_medicosam.core.geometry import Geometry, SlicePlane
 from napari_medicosam.errors import InputError
@@ -47,14 +48,15 @@ class CleanUp:
     min_size_mm3: float = 0.0
 
     def __post_init__(self) -> None:
-        SlicePlane(self.fill_axis, 0)
-        if self.fill_holes not in get_args(HoleFilling):
+        SlicePlane(whole_number(self.fill_axis, "fill_axis"), 0)
+        yes_or_no(self.largest_component, "largest_component")
+        if not isinstance(self.fill_holes, str) or self.fill_holes not in get_args(HoleFilling):
             raise InputError(f"holes can be filled in no, slices or volume, got {self.fill_holes!r}")
         for name, value, unit in (
             ("smoothing", self.smooth_mm, "mm"),
             ("smallest size", self.min_size_mm3, "mm3"),
         ):
-            if not (math.isfinite(value) and value >= 0):
+            if not (math.isfinite(real_number(value, name)) and value >= 0):
                 raise InputError(f"{name} must be 0 or more {unit}, got {value}")
 
 
@@ -86,19 +88,51 @@ def clean_up(
     Raises:
         InputError: for a mask that is not boolean (z, y, x), or a spacing that is not three sizes above 0.
     """
-    bounds = mask_bounds(mask)
+    return clean_up_inside(mask, (0, 0, 0), mask.shape, spacing_zyx, settings)
+
+
+def clean_up_inside(
+    part: NDArray[np.bool_],
+    start_zyx: tuple[int, ...],
+    shape_zyx: tuple[int, ...],
+    spacing_zyx: tuple[float, float, float],
+    settings: CleanUp,
+) -> NDArray[np.bool_]:
+    """As `clean_up`, of a mask that lies in one part of a large volume: the work is that of the part alone.
+
+    Args:
+        part: bool (z, y, x); the volume has nothing of the object elsewhere. Not changed.
+        start_zyx: where in the volume its first voxel is.
+        shape_zyx: of the volume.
+        spacing_zyx: in mm.
+        settings: what to do.
+
+    Returns:
+        bool of the shape of `part`, a new array.
+
+    Raises:
+        InputError: as `clean_up`.
+    """
+    bounds = mask_bounds(part)
     spacing = Geometry.from_spacing((1, 1, 1), spacing_zyx).spacing_zyx
-    result = np.zeros_like(mask, order="C")
+    result = np.zeros_like(part, order="C")
     if bounds is None:
         return result
-    part = _filled(mask[bounds], settings, mask.shape)
+    cut = _filled(part[bounds], settings, shape_zyx)
     if settings.smooth_mm > 0:
         sigmas = [settings.smooth_mm / size for size in spacing]
-        ends = zip(bounds, mask.shape, strict=True)
-        open_sides = [(inside.start == 0, inside.stop == size) for inside, size in ends]
-        part = _filled(_smoothed(part, sigmas, open_sides), settings, mask.shape)
-    result[bounds] = _without_small(part, settings, math.prod(spacing))
+        ends = zip(start_zyx, bounds, shape_zyx, strict=True)
+        open_sides = [
+            (start + inside.start == 0, start + inside.stop == size) for start, inside, size in ends
+        ]
+        cut = _filled(_smoothed(cut, sigmas, open_sides), settings, shape_zyx)
+    result[bounds] = _without_small(cut, settings, math.prod(spacing))
     return result
+
+
+def count_pieces(mask: NDArray[np.bool_]) -> int:
+    """Number of connected components, by faces, edges and corners, of a mask (z, y, x)."""
+    return int(ndimage.label(mask, structure=_ALL_NEIGHBOURS)[1])
 
 
 def _filled(part: NDArray[np.bool_], settings: CleanUp, shape_zyx: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -271,6 +271,6 @@ def _clipped(box: VolumeBox, shape_zyx: tuple[int, int, int]) -> VolumeBox | Non
     rows, columns = SlicePlane(box.axis, box.index).size_yx(shape_zyx)
     y0, x0, y1, x1 = box.bounds
     y0, x0, y1, x1 = max(y0, 0.0), max(x0, 0.0), min(y1, float(rows)), min(x1, float(columns))
-    if y1 - y0 < 1 or x1 - x0 < 1:
+    if not (y1 - y0 >= 1 and x1 - x0 >= 1):  # NaN is no side
         return None
     return replace(box, bounds=(y0, x0, y1, x1))

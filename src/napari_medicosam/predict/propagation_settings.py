@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_medicosam.core.arguments import real_number
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.errors import InputError
 
@@ -82,13 +83,20 @@ class PropagationSettings:
     between: Between = "shapes"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mode, PromptMode):
+            raise InputError(f"wanted a PromptMode as the mode of propagation, got {self.mode!r}")
+        for name in ("iou_threshold", "min_confidence", "box_extension"):
+            object.__setattr__(self, name, real_number(getattr(self, name), name))
+        for name in ("box_extension_mm", "reference_spacing_mm"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real_number(getattr(self, name), name))
         if not 0 <= self.iou_threshold <= 1:
             raise InputError(f"IoU threshold must be between 0 and 1, got {self.iou_threshold}")
         if not 0 <= self.min_confidence <= 1:
             raise InputError(f"minimal confidence must be between 0 and 1, got {self.min_confidence}")
         if not self.box_extension >= 0:
             raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
-        if self.between not in ("shapes", "neighbours"):
+        if not isinstance(self.between, str) or self.between not in ("shapes", "neighbours"):
             raise InputError(f"slices between two are filled by shapes or neighbours, got {self.between!r}")
         in_mm, reference = self.box_extension_mm, self.reference_spacing_mm
         if in_mm is not None and not (math.isfinite(in_mm) and in_mm >= 0):

@@ -68,7 +68,7 @@ class ZoomRule:
     reuse_first_mask: bool = False
 
     def __post_init__(self) -> None:
-        if self.policy not in ZOOM_POLICIES:
+        if not isinstance(self.policy, str) or self.policy not in ZOOM_POLICIES:
             raise InputError(f"unknown zoom {self.policy!r}: wanted {', '.join(ZOOM_POLICIES)}")
         if not (math.isfinite(self.context) and self.context >= MIN_CONTEXT):
             raise InputError(f"zoom context must be {MIN_CONTEXT} or more, got {self.context}")

@@ -16,8 +16,9 @@ import numpy as np
 
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
+from napari_medicosam.core.drawn_prompts import pasted
 from napari_medicosam.core.effort import EffortLog
-from napari_medicosam.core.geometry import SliceStack
+from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.history import History, Step
 from napari_medicosam.core.mask_log import Chosen, MaskLog, Masks, Target
 from napari_medicosam.core.mask_writing import write_edited
@@ -32,13 +33,12 @@ from napari_medicosam.ui.layers import LayerSet
 from napari_medicosam.ui.swaps import EditedSwap, SliceSwap, TableSwap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
     from napari_medicosam.core.boxes import PackedMask
-    from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.prompts import BoxPrompt
     from napari_medicosam.core.volume_prompts import Prompt, VolumePrompts
 
@@ -175,12 +175,35 @@ class Annotation:
             self.history.discard(step)
             raise
 
-    def begin_late(self, object_id: int) -> Step:
-        """A step for an answer that came after the user went on to another object."""
-        step = self.history.begin("late answer", object_id)
+    def begin_late(self, object_id: int, kind: str = "late answer") -> Step:
+        """A step for an answer that came after the user went on to something else."""
+        step = self.history.begin(kind, object_id)
         self.log.action = step.kind
         self.keep_table(step)
         return step
+
+    def step_for(self, step: Step, plane: SlicePlane, object_id: int) -> Step:
+        """What a mask that comes now belongs to: a step of its own where a newer one than `step` is in its way.
+
+        Steps are taken back newest first: what was written over a newer one cannot be put back after it.
+        """
+        newer = self.history.since(step)
+        is_free = not newer
+        if self.is_edited(object_id):
+            changed = [
+                key for one in newer for key, swap in one.swaps.items() if not isinstance(swap, TableSwap)
+            ]
+            is_free = not any(_may_meet(key, plane) for key in changed)
+        return step if is_free else self.begin_late(object_id, step.kind)
+
+    def with_strokes_since(self, step: Step, plane: SlicePlane, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The mask, but where the user painted on the slice after this step: there it is as it was painted."""
+        for newer in self.history.since(step):
+            swap = newer.swaps.get(plane)
+            if newer.kind == "paint" and isinstance(swap, SliceSwap):
+                before, now = pasted(swap.patch != 0, swap.region, mask.shape), self.mask(plane)
+                return np.where(before != now, now, mask)
+        return mask
 
     def note_prompt(self, prompt: Prompt, *, is_correction: bool) -> None:
         """A prompt was made: part of what the object costs."""
@@ -378,3 +401,8 @@ class Annotation:
         """The user has made or approved the mask of this slice."""
         anchors = self.table.anchors_of(self.object_id) | {plane}
         self.table = self.table.with_anchors(self.object_id, anchors)
+
+
+def _may_meet(changed: Hashable, plane: SlicePlane) -> bool:
+    """False when what a swap changed is another slice along the same axis."""
+    return not isinstance(changed, SlicePlane) or changed.axis != plane.axis or changed == plane

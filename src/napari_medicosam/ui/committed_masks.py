@@ -27,6 +27,7 @@ class CommittedMasks:
         ours: the layers of the image.
         shape_zyx: of the volume.
         time: of which volume.
+        version: another number after every change.
         touched: what a journal has not seen yet.
         log: told of all that is written.
     """
@@ -34,6 +35,7 @@ class CommittedMasks:
     ours: LayerSet
     shape_zyx: tuple[int, int, int]
     time: int = 0
+    version: int = 0
     touched: TouchedSlices = field(default_factory=TouchedSlices)
     log: MaskLog = field(default_factory=MaskLog)
     _counted: dict[int, SliceCounts] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class CommittedMasks:
     def _changed(self, box: VoxelBox, label_map: NDArray[Any] | None) -> None:
         self.log.edited("labels", self.time, box, label_map)
         self.touched.add(box)
+        self.version += 1
         for counts in self._counted.values():
             counts.changed(box)
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error
 from qtpy import QtCore
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QComboBox, QFrame, QLayout, QPushButton, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 from napari_medicosam.errors import MedicoSamError
 
@@ -68,6 +77,17 @@ def button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:
     made.setToolTip(tip)
     made.setCheckable(checkable)
     return made
+
+
+def number_box(tip: str, ends: tuple[float, float], step: float) -> QDoubleSpinBox:
+    """A box for a number of two decimals, which counts once it is typed to the end."""
+    box = QDoubleSpinBox()
+    box.setToolTip(tip)
+    box.setRange(*ends)
+    box.setSingleStep(step)
+    box.setDecimals(2)
+    box.setKeyboardTracking(False)
+    return box
 
 
 def swatch(colour: Sequence[float] | None) -> QIcon:

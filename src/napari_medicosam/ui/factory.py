@@ -17,13 +17,12 @@ from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.ui.series import SeriesSession
 from napari_medicosam.ui.series_widget import SeriesWidget
 from napari_medicosam.ui.session import AnnotationSession
-from napari_medicosam.ui.vispy_programs import let_go_of_deleted_programs
+from napari_medicosam.ui.vispy_programs import keep_programs_of_meshes, let_go_of_deleted_programs
 
 if TYPE_CHECKING:
     import napari.viewer
 
 _SESSIONS: WeakKeyDictionary[Any, AnnotationSession] = WeakKeyDictionary()
-_SERIES: WeakKeyDictionary[Any, SeriesSession] = WeakKeyDictionary()
 
 
 @atexit.register
@@ -47,9 +46,8 @@ def _end(session: AnnotationSession) -> None:
     session.close()
     if _SESSIONS.get(session.viewer) is session:
         del _SESSIONS[session.viewer]
-        series_of = _SERIES.pop(session.viewer, None)
-        if series_of is not None:
-            series_of.close()
+    if session.series is not None:
+        session.series.close()
 
 
 class _CloseWatcher(QObject):
@@ -89,9 +87,12 @@ def adopt(made: AnnotationSession) -> None:
     known = _SESSIONS.get(made.viewer)
     if known is not None and not known.is_closed:
         raise ValueError("this viewer has a session already")
+    if known is not None and known.series is not None:
+        known.series.close()
     _SESSIONS[made.viewer] = made
     register_keys(_SESSIONS.get)
     let_go_of_deleted_programs()
+    keep_programs_of_meshes()
     _CloseWatcher(made.viewer.window._qt_window, made)
 
 
@@ -106,12 +107,7 @@ class SegmentDock(SegmentWidget):
 def series(viewer: napari.viewer.Viewer) -> SeriesSession:
     """The image series of a viewer, made on first use; it saves before the window is closed."""
     annotation = session(viewer)
-    known = _SERIES.get(annotation.viewer)
-    if known is None or known.session is not annotation:
-        if known is not None:
-            known.close()
-        known = _SERIES[annotation.viewer] = SeriesSession(annotation)
-    return known
+    return SeriesSession(annotation) if annotation.series is None else annotation.series
 
 
 class SeriesDock(SeriesWidget):

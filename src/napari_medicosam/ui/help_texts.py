@@ -91,8 +91,9 @@ REVIEW = Section(
         Hint("Goes through the slices", "drag"),
         Hint("Says what is known about the slice", "point at it"),
     ),
-    "A bar a slice, as high as the object is large. Blue: you prompted or painted it; green: the model is sure; "
-    "yellow: less so; red: doubtful, look at it. Violet, from above: how far the three planes that voted disagree.",
+    "Below: the area. Above, from 0 to 1: how good the model thinks its mask is, and how like the mask is to a slice "
+    "beside it. A triangle marks a doubtful slice, a diamond one of yours. Where three planes voted, a third line says "
+    "how far they agree.",
 )
 
 TABLE = Section(

@@ -47,6 +47,12 @@ def keys_of(name: str) -> tuple[str, ...]:
     return tuple(key.to_text(use_symbols=False, joinchar="+") for key in keys)
 
 
+def with_keys(text: str, name: str) -> str:
+    """A tooltip, with the keys that an action of ours has now behind it; `name` is without the package."""
+    keys = " or ".join(keys_of(f"{PACKAGE}:{name}"))
+    return f"{text} ({keys})" if keys else text
+
+
 def on_keys_changed(call: Callable[..., None]) -> None:
     """Call this method of a widget whenever a key of any action changes; its end ends that."""
     action_manager.events.shortcut_changed.connect(call)

@@ -12,14 +12,26 @@ from napari.components import ViewerModel
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 
+from napari_medicosam.errors import InputError
 from napari_medicosam.ui.controls import told
 from napari_medicosam.ui.help_panel import HELP_ACTION, toggle_help
 from napari_medicosam.ui.key_map import PACKAGE, described, is_registered
+from napari_medicosam.ui.series_bar import DONE_NEXT, NEXT, PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_medicosam.ui.series import SeriesSession
     from napari_medicosam.ui.session import AnnotationSession
+
+
+def _series_of(session: AnnotationSession) -> SeriesSession:
+    if session.series is None or not session.series.items:
+        raise InputError(
+            "no image series is open in this viewer: open a folder with Plugins > MedicoSAM > Image series first"
+        )
+    return session.series
+
 
 ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
     "toggle_sign": ("Q", "toggle + and − of the tool", lambda session: session.toggle_sign()),
@@ -44,11 +56,26 @@ ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
     "new_object": ("N", "commit the object and begin another one", lambda session: session.new_object()),
     "undo": ("U", "undo the last step", lambda session: session.undo()),
     "redo": ("Shift-U", "redo what was undone last", lambda session: session.redo()),
+    NEXT: (
+        "Alt-Right",
+        "image series: save, and open the next image",
+        lambda session: _series_of(session).next(),
+    ),
+    PREVIOUS: (
+        "Alt-Left",
+        "image series: save, and open the image before",
+        lambda session: _series_of(session).previous(),
+    ),
+    DONE_NEXT: (
+        "Alt-Enter",
+        "image series: save, mark the image as done, and open the next one",
+        lambda session: _series_of(session).mark_done(go_on=True),
+    ),
     HELP_ACTION: ("H", "show all keys and mouse gestures, or hide them", toggle_help),
 }
 """Key, what it does, and how."""
 
-_WITHOUT_IMAGE = frozenset({HELP_ACTION})
+_WITHOUT_IMAGE = frozenset({NEXT, PREVIOUS, DONE_NEXT, HELP_ACTION})
 
 
 def register_keys(find_session: Callable[[Any], AnnotationSession | None]) -> None:

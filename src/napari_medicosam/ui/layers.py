@@ -10,6 +10,7 @@ import pandas
 from napari.layers import Labels, Points, Shapes
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
+from napari_medicosam.core.clean_up_effect import COMES, GOES
 from napari_medicosam.core.label_classes import default_colour
 from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.errors import InputError
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari.layers import Image, Layer
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 POINTS_NAME = "MedicoSAM points"
 BOXES_NAME = "MedicoSAM boxes"
 SCRIBBLES_NAME = "MedicoSAM scribbles"
 OBJECT_NAME = "MedicoSAM object"
 LABELS_NAME = "MedicoSAM labels"
+PREVIEW_NAME = "MedicoSAM preview"
 
 _CLICK_COLOURS = {POSITIVE: "lime", NEGATIVE: "red"}
 _BOX_COLOURS = {POSITIVE: "yellow", NEGATIVE: "red"}
+_GOING_AND_COMING: NDArray[np.float64] = np.array(
+    [[(1.0, 0.1, 0.1, 1.0), (0.2, 1.0, 0.2, 1.0)], [(1.0, 0.1, 1.0, 1.0), (0.0, 0.9, 1.0, 1.0)]]
+)
+"""Red and green as with prompts; magenta and cyan on objects that look too much like these themselves."""
+
 MOVES = ("scale", "rotate", "shear", "translate", "affine")
 """What puts a layer in its place in the world: attributes, and events, of napari's layers."""
 
@@ -48,12 +55,20 @@ class LayerSet:
     scribbles: Shapes | None = None
     object_layer: Labels | None = None
     labels: Labels | None = None
+    preview: Labels | None = None
+    """Of a clean-up that is being looked at, and only as long: none of the user's work is in it."""
 
     @property
     def all(self) -> list[Any]:
         """Those that exist, lowest first."""
-        ours = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
+        ours = (self.labels, self.object_layer, self.preview, self.boxes, self.scribbles, self.points)
         return [layer for layer in ours if layer is not None]
+
+    @property
+    def is_complete(self) -> bool:
+        """True when all are there that an image needs; a preview comes and goes."""
+        needed = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
+        return all(layer is not None for layer in needed)
 
     def forget(self, layer: Any) -> None:
         """A layer was removed from the viewer; when it was ours, the next use makes a new one."""
@@ -149,6 +164,39 @@ def make_labels_layer(image: Image) -> Labels:
     )
 
 
+def make_preview_layer(image: Image, beside: Sequence[float] | None) -> Labels:
+    """An empty labels layer (uint8) on the grid of `image`, for what goes from a mask and what comes to it.
+
+    Args:
+        image: that the mask is of.
+        beside: the colour of the mask, from which both have to differ (red, green, blue, ...; 0..1).
+    """
+    going, coming = preview_colours(beside)
+    shown: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4), GOES: going, COMES: coming}
+    layer = Labels(
+        _empty_labels(image, np.uint8),
+        name=PREVIEW_NAME,
+        opacity=1.0,
+        colormap=DirectLabelColormap(color_dict=shown),
+        **_grid_of(image),
+    )
+    layer.editable = False
+    return layer
+
+
+def preview_colours(beside: Sequence[float] | None) -> NDArray[np.float64]:
+    """Colours of what goes and of what comes (red, green, blue, alpha; 0..1), as far as can be from that of the mask.
+
+    Args:
+        beside: that of the mask; None when nobody knows.
+    """
+    pair = 0
+    if beside is not None:
+        distances = np.linalg.norm(_GOING_AND_COMING[..., :3] - np.array(beside)[:3], axis=-1)
+        pair = int(np.argmax(distances.min(axis=-1)))
+    return np.array(_GOING_AND_COMING[pair])
+
+
 def refresh(labels: Labels) -> None:
     """Show what was written; the thumbnail and the extent are left as they are."""
     labels.refresh(thumbnail=False, highlight=False, extent=False)
@@ -193,10 +241,10 @@ def voxels(label_map: Any, time: int = 0) -> NDArray[Any]:
     return data if data.ndim == 3 else data[None]
 
 
-def _empty_labels(image: Image) -> NDArray[np.uint16]:
+def _empty_labels(image: Image, dtype: DTypeLike = np.uint16) -> NDArray[Any]:
     z, y, x = volume_of(image).shape[:3]
     shape = (z, y, x) if image.ndim > 2 else (y, x)
-    return empty_label_map((num_times(image), *shape) if image.ndim == 4 else shape, np.uint16)
+    return empty_label_map((num_times(image), *shape) if image.ndim == 4 else shape, dtype)
 
 
 def voxel_volume_mm3(image: Image) -> float | None:

@@ -65,6 +65,8 @@ def next_step(session: AnnotationSession) -> str:
         return "Open a scan (File > Open), or try File > Open Sample > MedicoSAM."
     if session.is_busy:
         return "Working … you can go on meanwhile."
+    if session.previewed is not None:
+        return "See in the image what goes and what comes, then Apply or Cancel."
     prompts, tool = session.prompts, session.tool
     if session.has_unasked_prompts:
         return "Press Segment when the prompts are complete."

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_medicosam.ui.class_box import ClassBox
 from napari_medicosam.ui.controls import button, swatch, told
+from napari_medicosam.ui.review_strip import ReviewStrip
 
 if TYPE_CHECKING:
     from napari_medicosam.core.object_table import ObjectRecord
@@ -37,6 +38,9 @@ class ObjectList(QWidget):
 
     Args:
         session: its objects are shown; the list calls its methods, nothing else.
+
+    Attributes:
+        review: the strip of the current object's slices, under the table.
     """
 
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
@@ -68,6 +72,7 @@ class ObjectList(QWidget):
         self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
         self._delete = button("Delete", "Remove this object with its prompts and mask")
         self._classes = ClassBox(session=self._session)
+        self.review = ReviewStrip(session=self._session, parent=self)
         buttons = QGridLayout()
         for column, one in enumerate((self._new, self._commit, self._delete)):
             buttons.addWidget(one, 0, column)
@@ -75,6 +80,7 @@ class ObjectList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self._table)
+        layout.addWidget(self.review)
         layout.addLayout(buttons)
         layout.addWidget(self._classes)
 

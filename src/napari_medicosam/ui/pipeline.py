@@ -10,6 +10,7 @@ from napari.utils.notifications import show_warning
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, painting
+from napari_medicosam.ui.clean_up_preview import CleanUpPreview
 from napari_medicosam.ui.propagations import Propagations
 from napari_medicosam.ui.questions import Questions
 from napari_medicosam.ui.refinements import Refinements
@@ -35,6 +36,7 @@ class Pipeline:
         self.questions = Questions(bench, self._on_answered)
         self.propagations = Propagations(bench, self.questions)
         self.refinements = Refinements(bench)
+        self.clean_up_preview = CleanUpPreview(bench, self.refinements)
         bench.runner.progressed.connect(bench.events.progress.emit)
         bench.runner.busy_changed.connect(bench.events.busy_changed.emit)
         bench.runner.failed.connect(bench.tell_failure)

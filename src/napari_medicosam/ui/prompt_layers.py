@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -24,15 +25,13 @@ from napari_medicosam.ui.prompts_in_layers import (
 from napari_medicosam.ui.strokes import edits_of, is_applied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari import Viewer
 
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.layers import Tool
-
-_NUM_LAYERS = 5
 
 _TOOLS: dict[Tool, tuple[str, str, bool | None]] = {
     "point+": ("points", "add", True),
@@ -106,22 +105,23 @@ class PromptLayers:
         """Make the layers that are not there yet, or that the user removed, with the prompts in them."""
         annotation = self.wanted()
         ours = annotation.ours
-        if len(ours.all) == _NUM_LAYERS:
+        if ours.is_complete:
             return
         image = annotation.image
-        if ours.labels is None:
-            ours.labels = self._listen(self._add(layers.make_labels_layer(image)))
-        if ours.object_layer is None:
-            ours.object_layer = self._listen(self._add(layers.make_object_layer(image)))
         made: dict[str, Any] = {"points": None, "boxes": None, "scribbles": None}
-        for name, make in (
-            ("boxes", layers.make_boxes_layer),
-            ("scribbles", layers.make_scribbles_layer),
-            ("points", layers.make_points_layer),
-        ):
-            if getattr(ours, name) is None:
-                made[name] = self._listen(self._add(make(image)))
-                setattr(ours, name, made[name])
+        with self._selection_kept():
+            if ours.labels is None:
+                ours.labels = self._listen(self._add(layers.make_labels_layer(image)))
+            if ours.object_layer is None:
+                ours.object_layer = self._listen(self._add(layers.make_object_layer(image)))
+            for name, make in (
+                ("boxes", layers.make_boxes_layer),
+                ("scribbles", layers.make_scribbles_layer),
+                ("points", layers.make_points_layer),
+            ):
+                if getattr(ours, name) is None:
+                    made[name] = self._listen(self._add(make(image)))
+                    setattr(ours, name, made[name])
         self._on_dims_order()
         # The others may hold what was drawn just now, and is why somebody asked for the layers.
         self._write(made, annotation.current)
@@ -139,6 +139,18 @@ class PromptLayers:
             write_prompts(**into, prompts=prompts, time=self.wanted().time)
         finally:
             self._is_writing = False
+
+    def add_above(self, layer: Any, below: Any) -> None:
+        """Put a layer just above another one, without taking the selection away from the user."""
+        shown = self._viewer.layers
+        with self._selection_kept():
+            self._add(layer)
+        shown.move(shown.index(layer), shown.index(below) + 1)
+
+    def remove(self, layer: Any) -> None:
+        """Take a layer out of the viewer, if it is there. Not while napari is in the middle of something."""
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
 
     def refresh(self) -> None:
         """Show what was written into the label maps; thumbnails and extents are left as they are."""
@@ -238,6 +250,8 @@ class PromptLayers:
 
     @tool.setter
     def tool(self, tool: Tool) -> None:
+        if not isinstance(tool, str) or tool not in ("", *_TOOLS):
+            raise InputError(f"unknown tool {tool!r}: wanted {', '.join(_TOOLS)}, or nothing")
         if not tool:
             for layer in self.wanted().ours.all:
                 layer.mode = "pan_zoom"
@@ -258,14 +272,20 @@ class PromptLayers:
             raise InputError("no image yet: open a scan and choose it as the image to segment")
         return self.annotation
 
-    def _add(self, layer: Any) -> Any:
-        """Put a layer on top without taking the selection away from the user."""
+    @contextmanager
+    def _selection_kept(self) -> Iterator[None]:
+        """Layers are added without taking the selection away from the user."""
         selected = set(self._viewer.layers.selection)
         active = self._viewer.layers.selection.active
+        try:
+            yield
+        finally:
+            if active is not None:
+                self._viewer.layers.selection = selected
+                self._viewer.layers.selection.active = active
+
+    def _add(self, layer: Any) -> Any:
         self._viewer.add_layer(layer)
-        if active is not None:
-            self._viewer.layers.selection = selected
-            self._viewer.layers.selection.active = active
         return layer
 
     def _listen(self, layer: Any) -> Any:

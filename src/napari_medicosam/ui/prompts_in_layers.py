@@ -9,9 +9,12 @@ polygon or an ellipse a lasso, a path or a line a scribble.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers.base import ActionType
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.volume_prompts import (
@@ -23,6 +26,8 @@ from napari_medicosam.core.volume_prompts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.layers import Points, Shapes
     from numpy.typing import NDArray
 
@@ -99,15 +104,12 @@ def _write_points(layer: Points, wanted: tuple[VolumePoint, ...], time: int) -> 
     is_there = len(features) == len(wanted) and np.array_equal(layer.data, data)
     if is_there and list(features["label"]) == labels and list(features["axis"]) == axes:
         return
-    positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
-    layer.selected_data = set()
-    layer.data = data
-    if wanted:
-        layer.features = {"label": labels, "axis": axes}
-        layer.refresh_colors()
-    set_label(layer, positive=positive)
-    set_axis(layer, axis)
-    layer.selected_data = set()
+    with _changed(layer):
+        layer.selected_data = set()
+        layer.data = data
+        if wanted:
+            layer.features = {"label": labels, "axis": axes}
+            layer.refresh_colors()
 
 
 def _write_shapes(layer: Shapes, drawn: list[_Drawn], time: int) -> None:
@@ -117,27 +119,45 @@ def _write_shapes(layer: Shapes, drawn: list[_Drawn], time: int) -> None:
         same += 1
     if same == len(drawn) == layer.nshapes:
         return
-    positive, axis = next_is_positive(layer), int(layer.feature_defaults["axis"].iloc[0])
-    if same < layer.nshapes:
-        layer.remove(list(range(same, layer.nshapes)))
-    for corners, (_, shape_type, prompt) in list(zip(vertices, drawn, strict=True))[same:]:
-        set_axis(layer, prompt.axis)
-        set_label(layer, positive=getattr(prompt, "positive", True))
-        layer.add(corners, shape_type=shape_type)
-    set_axis(layer, axis)
-    set_label(layer, positive=positive)
+    with _changed(layer):
+        if same < layer.nshapes:
+            layer.remove(list(range(same, layer.nshapes)))
+        missing = zip(vertices[same:], drawn[same:], strict=True)
+        for features, alike in groupby(missing, lambda one: _features_of(one[1])):
+            _set_default(layer, **features)
+            layer.add([(corners, shape_type) for corners, (_, shape_type, _) in alike])
+
+
+@contextmanager
+def _changed(layer: Points | Shapes) -> Iterator[None]:
+    """Other prompts are written; the next one is as before, and none is selected.
+
+    They are told of once, not before and after each: the viewer looks at all of its layers every time.
+    """
+    before = _defaults_of(layer)
+    with layer.events.data.blocker():
+        yield
+    _set_default(layer, **before)
     layer.selected_data = set()
+    everything = tuple(range(len(layer.data)))
+    layer.events.data(
+        value=layer.data, action=ActionType.CHANGED, data_indices=everything, vertex_indices=((),)
+    )
 
 
 def _is_shape(layer: Shapes, number: int, vertices: NDArray[np.float64], drawn: _Drawn) -> bool:
-    _, shape_type, prompt = drawn
+    shape_type = drawn[1]
     features = layer.features.iloc[number]
-    label = POSITIVE if getattr(prompt, "positive", True) else NEGATIVE
     return (
         layer.shape_type[number] == shape_type
         and np.array_equal(layer.data[number], vertices)
-        and (str(features["label"]), int(features["axis"])) == (label, prompt.axis)
+        and {"label": str(features["label"]), "axis": int(features["axis"])} == _features_of(drawn)
     )
+
+
+def _features_of(drawn: _Drawn) -> dict[str, Any]:
+    prompt = drawn[2]
+    return {"label": POSITIVE if getattr(prompt, "positive", True) else NEGATIVE, "axis": prompt.axis}
 
 
 def _vertices(
@@ -189,6 +209,13 @@ def _stroke(path: Path) -> Path:
     return path if len(path) > 1 else (path[0], path[0])
 
 
+def _defaults_of(layer: Points | Shapes) -> dict[str, Any]:
+    """Features of the next prompt."""
+    return {name: column.iat[0] for name, column in layer.feature_defaults.items()}
+
+
 def _set_default(layer: Points | Shapes, **values: Any) -> None:
-    defaults = {name: column.iloc[0] for name, column in layer.feature_defaults.items()}
-    layer.feature_defaults = {**defaults, **values}
+    """Nothing is set that is so already: napari is slow at it."""
+    before = _defaults_of(layer)
+    if before != before | values:
+        layer.feature_defaults = before | values

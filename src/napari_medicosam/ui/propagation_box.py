@@ -42,7 +42,7 @@ class PropagationBox(QGroupBox):
         self._first, self._last = QSpinBox(), QSpinBox()
         self._first.setToolTip("First slice that may change")
         self._last.setToolTip("Last slice that may change")
-        self._layout = grid = QGridLayout(self)
+        grid = QGridLayout(self)
         close_together(grid)
         grid.addWidget(self._propagate, 0, 0)
         grid.addWidget(self._direction, 0, 1, 1, 2)
@@ -60,10 +60,6 @@ class PropagationBox(QGroupBox):
         self._all.toggled.connect(self._on_all_toggled)
         self._limit.toggled.connect(self._first.setEnabled)
         self._limit.toggled.connect(self._last.setEnabled)
-
-    def add(self, widget: QWidget) -> None:
-        """Put a widget below."""
-        self._layout.addWidget(widget, self._layout.rowCount(), 0, 1, 3)
 
     def refresh(self) -> None:
         """Follow the session: another image or another axis has another number of slices."""

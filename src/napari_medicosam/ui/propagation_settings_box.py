@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QCollapsible
 
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.predict.propagation import PropagationSettings
-from napari_medicosam.ui.controls import button, combo, told
+from napari_medicosam.ui.controls import button, combo, number_box, told
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -46,23 +46,21 @@ class PropagationSettingsBox(QCollapsible):
         for mode, tip in _MODES.items():
             self._mode.addItem(mode.replace("_", " "), mode)
             self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self._growth = _number("How much the box grows on each side from slice to slice", 0, 1000, 1)
+        self._growth = number_box("How much the box grows on each side from slice to slice", (0, 1000), 1)
         self._unit = QComboBox()
         self._unit.setToolTip("Unit of the growth")
         for unit, tip in _UNITS.items():
             self._unit.addItem(unit)
             self._unit.setItemData(self._unit.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self._iou = _number(
+        self._iou = number_box(
             "Stop where a mask overlaps less with the one before (IoU, for slices 2 mm apart; adapted to the real "
             "distance where the image has a spacing)",
-            0,
-            1,
+            (0, 1),
             0.05,
         )
-        self._confidence = _number(
+        self._confidence = number_box(
             "Stop where the model trusts its mask less than this share of what it trusts the prompted slice",
-            0,
-            1,
+            (0, 1),
             0.05,
         )
         self._tune = button(
@@ -184,13 +182,3 @@ def _growth_of(settings: PropagationSettings) -> tuple[float, str]:
         return settings.box_extension_mm, "mm"
     extension = settings.box_extension
     return (extension, "px") if extension >= 1 else (round(100 * extension, _DECIMALS), "%")
-
-
-def _number(tip: str, least: float, most: float, step: float) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setToolTip(tip)
-    box.setRange(least, most)
-    box.setSingleStep(step)
-    box.setDecimals(2)
-    box.setKeyboardTracking(False)
-    return box

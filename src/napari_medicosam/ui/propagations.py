@@ -211,6 +211,7 @@ class Propagations:
         if kept is not result:
             result, number = kept, None  # no longer what the model said
         self._bench.layers.make_missing()
+        running.step = annotation.step_for(running.step, result.plane, result.object_id)
         with annotation.log.instead(self._entry(running, result, number)):
             if annotation.is_edited(result.object_id):
                 annotation.write_result(result, running.step)

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.prompt_derivation import box_around, box_beside
-from napari_medicosam.core.results import SegmentRequest, SegmentResult
+from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.ui import committing
 from napari_medicosam.ui.annotation import Annotation, MaskHint
 from napari_medicosam.ui.log_entries import answered
@@ -290,12 +290,18 @@ class Questions:
         use = self._bench.worker.use_of(asked.settings)
         entry = answered(annotation, use, asked.request, asked.previous)
         if annotation.is_edited(result.object_id):
+            mask = annotation.with_strokes_since(known.step, result.plane, result.mask)
+            is_painted = mask is not result.mask
+            if is_painted:
+                result, entry = replace(result, mask=mask, region=Region.of_mask(mask)), None
+            step = annotation.step_for(known.step, result.plane, result.object_id)
             with annotation.log.instead(entry):
                 box = result.asked_box or asked.request.prompts.box
-                annotation.write_answer(result, box, known.step, None if entry is None else entry.number)
+                annotation.write_answer(result, box, step, None if entry is None else entry.number)
             now = self._bench.settings()
-            if (asked.settings.model, asked.settings.window) != (now.model, now.window):
-                # Its logits mean nothing to another model.
+            is_same = (asked.settings.model, asked.settings.window) == (now.model, now.window)
+            if is_painted or not is_same:
+                # Its logits know nothing of the stroke, or mean nothing to another model.
                 annotation.answers.pop((result.object_id, result.plane), None)
         elif record is not None:  # the user has gone on to another object meanwhile
             late = annotation.begin_late(result.object_id)

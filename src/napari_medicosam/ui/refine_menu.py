@@ -19,13 +19,16 @@ _TABLE = "Table (*.csv)"
 
 
 class RefineButton(QPushButton):
-    """A button with a menu; every entry is one step to undo, or writes a file.
+    """A button with a menu; every entry is one step to undo, begins one that is looked at first, or writes a file.
 
     Args:
         session: its current object is refined.
+        clean_up: called to begin a clean-up.
     """
 
-    def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, *, session: AnnotationSession, clean_up: Callable[[], None], parent: QWidget | None = None
+    ) -> None:
         super().__init__("Refine, import, measure", parent)
         self._session = session
         self.setToolTip(
@@ -35,7 +38,12 @@ class RefineButton(QPushButton):
         menu.setToolTipsVisible(True)
         self._add_slices(menu)
         menu.addSeparator()
-        self._of_mask = self._add_clean_up(menu)
+        self._clean = self._add(
+            menu,
+            "Clean up …",
+            "Keep the largest piece, fill holes, smooth, remove small pieces: look at it first, then apply it",
+            clean_up,
+        )
         menu.addSeparator()
         self._add_layers(menu)
         menu.addSeparator()
@@ -56,33 +64,6 @@ class RefineButton(QPushButton):
             "Follow the object along the two other planes, too, and keep what two of the three say; takes a while",
             session.agree_on_three_planes,
         )
-
-    def _add_clean_up(self, menu: QMenu) -> list[Any]:
-        session = self._session
-        entries = (
-            (
-                "Keep the largest piece",
-                "Remove all pieces but the largest",
-                lambda: session.clean_up(largest_component=True),
-            ),
-            (
-                "Fill holes",
-                "Fill what is enclosed within its slice",
-                lambda: session.clean_up(fill_holes="slices"),
-            ),
-            (
-                "Fill cavities",
-                "Fill what is enclosed on all sides",
-                lambda: session.clean_up(fill_holes="volume"),
-            ),
-            (
-                "Smooth …",
-                "Smooth the surface; parts thinner than about twice the amount are lost",
-                self._smooth,
-            ),
-            ("Remove small pieces …", "Remove pieces below a volume", self._remove_small),
-        )
-        return [self._add(menu, text, tip, act) for text, tip, act in entries]
 
     def _add_layers(self, menu: QMenu) -> None:
         self._add(
@@ -114,8 +95,7 @@ class RefineButton(QPushButton):
         session = self._session
         has_mask = session.has_mask
         self.setEnabled(session.record is not None)
-        for entry in self._of_mask:
-            entry.setEnabled(has_mask)
+        self._clean.setEnabled(has_mask)
         for entry in (self._between, self._agree):
             entry.setEnabled(has_mask and session.is_3d)
 
@@ -150,18 +130,6 @@ class RefineButton(QPushButton):
         action.setToolTip(tip)
         action.triggered.connect(run)
         return action
-
-    def _smooth(self) -> None:
-        amount, is_wanted = QInputDialog.getDouble(self, "Smooth", "Amount in mm", 1.0, 0.0, 100.0, 2)
-        if is_wanted:
-            self._session.clean_up(smooth_mm=amount)
-
-    def _remove_small(self) -> None:
-        size, is_wanted = QInputDialog.getDouble(
-            self, "Remove small pieces", "Below, in mm³", 10.0, 0.0, 1e9, 1
-        )
-        if is_wanted:
-            self._session.clean_up(min_size_mm3=size)
 
     def _save_effort(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save effort", "effort.csv", _TABLE)

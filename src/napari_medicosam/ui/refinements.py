@@ -44,13 +44,18 @@ class Refinements:
         Raises:
             InputError: without a mask, for a locked object, or an image whose layer has no spacing.
         """
-        annotation, packed = self._mask_to("clean up")
+        annotation, packed = self.mask_to("clean up")
         shape, spacing = annotation.shape_zyx, layers.spacing_zyx(annotation.image)
         self._bench.runner.submit(
             lambda report: cleaned(packed, shape, spacing, settings),
-            partial(self._on_cleaned, annotation, (annotation.object_id, packed)),
+            partial(self.put_cleaned, annotation, (annotation.object_id, packed)),
             key="clean up",
         )
+
+    def put_cleaned(self, annotation: Annotation, asked: _Asked, after: PackedMask) -> None:
+        """Put a cleaned mask in the place of the one that was asked about, unless that was changed since."""
+        if self._replace(annotation, asked, "clean up", after):
+            self._show()
 
     def agree(self, axis: int, settings: PropagationSettings) -> None:
         """Replace the mask by what two of three axes say. The slices of the user's stay as they are.
@@ -58,7 +63,7 @@ class Refinements:
         Raises:
             InputError: without a mask, or for a locked object.
         """
-        annotation, packed = self._mask_to("agree on")
+        annotation, packed = self.mask_to("agree on")
         stack = annotation.stack(axis)
         self._bench.runner.submit(
             partial(self._bench.worker.agree, self._bench.settings(), stack, packed, settings),
@@ -74,7 +79,7 @@ class Refinements:
         Raises:
             InputError: without a mask.
         """
-        annotation, packed = self._mask_to("tune on")
+        annotation, packed = self.mask_to("tune on")
         middle = [plane.index for plane in annotation.user_planes if plane.axis == axis]
         stack = annotation.stack(axis)
         self._bench.runner.submit(
@@ -85,8 +90,12 @@ class Refinements:
             key="tune",
         )
 
-    def _mask_to(self, what: str) -> tuple[Annotation, PackedMask]:
-        """The mask of the current object, edited or committed."""
+    def mask_to(self, what: str) -> tuple[Annotation, PackedMask]:
+        """The mask of the current object, edited or committed.
+
+        Raises:
+            InputError: without one; `what` is what it was wanted for.
+        """
         annotation = self._bench.wanted()
         annotation.edited.look_everywhere()
         packed = annotation.packed_of(annotation.object_id)
@@ -105,14 +114,11 @@ class Refinements:
         if not is_current or not _are_equal(annotation.packed_of(object_id), before):
             show_warning(f"The object was changed in the meantime: it is left as it is (no {kind})")
             return False
+        self._bench.layers.make_missing()  # a committed object needs no layer to be edited in until now
         step = annotation.begin(kind)
         committing.reopen(annotation, step)
         annotation.replace_edited(after, step)
         return True
-
-    def _on_cleaned(self, annotation: Annotation, asked: _Asked, after: PackedMask) -> None:
-        if self._replace(annotation, asked, "clean up", after):
-            self._show()
 
     def _on_agreed(self, annotation: Annotation, asked: _Asked, found: Agreed) -> None:
         kept = {plane: annotation.mask_of(annotation.object_id, plane) for plane in annotation.user_planes}

@@ -1,22 +1,37 @@
-"""A strip that draws each slice of the current object: how large, how sure the model is, and which are doubtful.
-
-Where three planes voted on the mask, what hangs from above is how far they disagree.
-"""
+"""The strip under the object table: the curves of the current object, their legend, and the next doubtful slice."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QRectF, QSize, Qt, QTimer
-from qtpy.QtGui import QColor, QPainter
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtCore import QPointF, QRectF, QSize, QTimer
+from qtpy.QtGui import QPainter, QPen
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_medicosam.core.consensus import LOW_AGREEMENT
 from napari_medicosam.ui.controls import button, told
+from napari_medicosam.ui.review_chart import ReviewChart, described
+from napari_medicosam.ui.review_looks import (
+    AGREEMENT,
+    AREA_EDGE,
+    AREA_FILL,
+    NEIGHBOUR,
+    PREDICTED,
+    Curve,
+    ground,
+    paint_anchor,
+    paint_doubt,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QPalette
+
     from napari_medicosam.core.review import SliceReview
     from napari_medicosam.ui.session import AnnotationSession
+
+    _Paint = Callable[[QPainter, QPalette, QRectF], None]
 
 _REFRESH_MS = 200
 """Propagation changes many slices a second; the strip need not follow each."""
@@ -24,26 +39,16 @@ _REFRESH_MS = 200
 _COUNT_SECONDS = 0.01
 """Of counting voxels before the window gets its turn again."""
 
-_ANCHOR, _SURE, _UNSURE, _DOUBTFUL = (
-    QColor("#4c72e0"),
-    QColor("#56b48c"),
-    QColor("#c9b458"),
-    QColor("#e0563c"),
-)
-_DISAGREEMENT = QColor("#a85be0")
-_SURE_FROM = 0.8
-_HEIGHT, _LANE = 44, 16
-"""Of the bars, and of what hangs from above them where planes voted: all of it where they agree by a half or less."""
+_NAMED = 12
+"""So many doubtful slices are named to a screen reader."""
 
-_TIP = (
-    "Slices of the object: bar height is area; blue yours, green sure, yellow less so, red doubtful. "
-    "Click to go there."
-)
-_VOTED_TIP = "From above: how far the three planes disagree, pale where little."
+_AREA_TIP = "Pixels of the mask; the profile is as high as its lane where the mask is largest"
+_DOUBT_TIP = "A low predicted IoU, a mask unlike those beside it, or none between two: point at it to see why"
+_ANCHOR_TIP = "Slices that you prompted or painted: propagation does not change them"
 
 
 class ReviewStrip(QWidget):
-    """The strip and the button that goes to the next doubtful slice.
+    """Curves, legend with the numbers of the slice on show, and the buttons that belong to them.
 
     Args:
         session: its current object is drawn.
@@ -52,13 +57,9 @@ class ReviewStrip(QWidget):
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._bars = _Bars(session=session)
-        self._legend = QLabel(
-            f'<span style="color: {_DISAGREEMENT.name()}">■</span> from above: how far three planes disagree'
-        )
-        self._legend.setToolTip(_VOTED_TIP)
-        self._legend.setWordWrap(True)
-        self._legend.hide()
+        self._chart = ReviewChart(session=session)
+        self._legend = _Legend()
+        self._summary = ""
         self._next = button("Next doubtful slice", "Go to the next slice that deserves a second look")
         self._absent = button(
             "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
@@ -71,7 +72,7 @@ class ReviewStrip(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self._bars)
+        layout.addWidget(self._chart)
         layout.addWidget(self._legend)
         layout.addLayout(row)
         self._timer.timeout.connect(self.refresh)
@@ -89,21 +90,28 @@ class ReviewStrip(QWidget):
         if reviews is None:  # of a large object that nobody has looked at yet
             self._timer.start(0)
             return
-        self._bars.show_reviews(reviews, session.num_slices)
-        self._legend.setVisible(self._bars.is_voted)
-        count = sum(bool(review.reasons) for review in reviews)
-        self._next.setEnabled(count > 0)
+        self._chart.show_reviews(reviews, session.num_slices)
+        self._legend.show_agreement(any(review.agreement is not None for review in reviews))
+        doubtful = [review.index for review in reviews if review.reasons]
+        self._summary = _summary(reviews, doubtful)
+        self._next.setEnabled(bool(doubtful))
         is_there = session.record is not None and session.has_user_slices(session.object_id)
         self._absent.setEnabled(is_there)
-        self._next.setText(f"Next doubtful slice ({count})" if count else "Next doubtful slice")
+        self._next.setText(f"Next doubtful slice ({len(doubtful)})" if doubtful else "Next doubtful slice")
         self.setVisible(session.is_3d)
+        self._on_step()
 
     def _on_changed(self, *_: Any) -> None:
         if not self._timer.isActive():
             self._timer.start(_REFRESH_MS)
 
     def _on_step(self) -> None:
-        self._bars.update()
+        """The picture of the curves stays; only what is said about the slice on show is new."""
+        self._chart.move_cursor()
+        review = self._chart.review_of(self._session.slice_index)
+        self._legend.show_numbers(review)
+        here = "" if review is None else f" {described(review)}"
+        self._chart.setAccessibleDescription(f"{self._summary}{here}")
 
     def _on_absent_clicked(self) -> None:
         with told():
@@ -114,107 +122,105 @@ class ReviewStrip(QWidget):
             self._session.go_to_doubtful()
 
 
-class _Bars(QWidget):
-    """One bar a slice: its height is the area, its colour what is thought of it; a click goes there.
+class _Legend(QWidget):
+    """What the curves and marks mean, and the numbers of the slice on show."""
 
-    Attributes:
-        is_voted: planes voted on some of the slices.
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers: dict[str, tuple[str, QLabel]] = {}
+        cells = QGridLayout(self)
+        cells.setContentsMargins(0, 0, 0, 0)
+        cells.setSpacing(2)
+        self._votes = self._curve(AGREEMENT)
+        self._votes.hide()
+        area = self._entry(_area, "area", _AREA_TIP, "area")
+        for row, part in enumerate((self._curve(PREDICTED), self._curve(NEIGHBOUR), area, self._votes)):
+            cells.addWidget(part, row, 0)
+        cells.addWidget(self._entry(_doubt, "doubtful", _DOUBT_TIP), 0, 1)
+        cells.addWidget(self._entry(_anchor, "yours", _ANCHOR_TIP), 1, 1)
+        cells.setColumnStretch(0, 1)
+
+    def show_agreement(self, is_voted: bool) -> None:
+        """Explain the line of the votes where there is one."""
+        self._votes.setVisible(is_voted)
+
+    def show_numbers(self, review: SliceReview | None) -> None:
+        """Of this slice."""
+        for field, (name, label) in self._numbers.items():
+            value = None if review is None else getattr(review, field)
+            number = "–" if value is None else f"{value:.2f}" if field != "area" else f"{value} px"
+            label.setText(f"{name} <b>{number}</b>")
+
+    def _curve(self, curve: Curve) -> QWidget:
+        return self._entry(partial(_line, curve), curve.name, curve.tip, curve.field)
+
+    def _entry(self, paint: _Paint, name: str, tip: str, field: str = "") -> QWidget:
+        label = QLabel(name)
+        if field:
+            self._numbers[field] = name, label
+        entry = _row(_Sample(paint), label)
+        entry.setToolTip(tip)
+        return entry
+
+
+class _Sample(QWidget):
+    """A small piece of what is explained, as it is drawn now.
+
+    Args:
+        paint: draws it into a rectangle, in the colours of a palette.
     """
 
-    def __init__(self, *, session: AnnotationSession) -> None:
+    def __init__(self, paint: _Paint) -> None:
         super().__init__()
-        self._session = session
-        self._reviews: tuple[SliceReview, ...] = ()
-        self._num_slices = 1
-        self.is_voted = False
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMouseTracking(True)
-        self.setToolTip(_TIP)
-
-    def sizeHint(self) -> QSize:  # noqa: N802  Qt's name
-        """A strip."""
-        return QSize(200, _HEIGHT + self._lane)
-
-    @property
-    def _lane(self) -> int:
-        return _LANE if self.is_voted else 0
-
-    def show_reviews(self, reviews: tuple[SliceReview, ...], num_slices: int) -> None:
-        """Draw these."""
-        self._reviews, self._num_slices = reviews, max(num_slices, 1)
-        is_voted = any(review.agreement is not None for review in reviews)
-        if is_voted != self.is_voted:
-            self.is_voted = is_voted
-            self.setToolTip(f"{_TIP} {_VOTED_TIP}" if is_voted else _TIP)
-            self.updateGeometry()
-        self.update()
+        self._paint = paint
+        line = self.fontMetrics().height()
+        self.setFixedSize(QSize(round(1.5 * line), line))
 
     def paintEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
-        """Draw the bars and where the viewer is."""
+        """Draw it."""
         painter = QPainter(self)
-        height, lane, step = float(self.height()), float(self._lane), self.width() / self._num_slices
-        ground = QColor(self.palette().color(self.foregroundRole()))
-        ground.setAlpha(28)
-        painter.fillRect(self.rect(), ground)
-        largest = max((review.area for review in self._reviews), default=1)
-        for review in self._reviews:
-            left, wide = review.index * step, max(step - 0.5, 1.0)
-            tall = max((height - lane) * review.area / max(largest, 1), 3.0)
-            painter.fillRect(QRectF(left, height - tall, wide, tall), _colour(review))
-            if review.agreement is not None:
-                hanging = (lane - 2) * min(2 * (1 - review.agreement), 1.0)
-                painter.fillRect(QRectF(left, 0.0, wide, hanging), _disagreement(review.agreement))
-        here = self._session.slice_index
-        if here is not None:
-            ground.setAlpha(220)
-            painter.fillRect(QRectF((here + 0.5) * step - 1, 0.0, 2.0, height), ground)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint(painter, self.palette(), QRectF(self.rect()).adjusted(1, 3, -1, -3))
         painter.end()
 
-    def mousePressEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
-        """Go to the slice."""
-        with told():
-            self._session.go_to(self._index_at(event))
 
-    def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
-        """Say what is known about the slice; drag through the slices."""
-        index = self._index_at(event)
-        if event.buttons() & Qt.MouseButton.LeftButton:
-            with told():
-                self._session.go_to(index)
-        review = next((known for known in self._reviews if known.index == index), None)
-        QToolTip.showText(
-            event.globalPosition().toPoint(), self.toolTip() if review is None else _text(review), self
-        )
-
-    def _index_at(self, event: Any) -> int:
-        index = int(event.position().x() / max(self.width(), 1) * self._num_slices)
-        return min(max(index, 0), self._num_slices - 1)
+def _row(*parts: QWidget) -> QWidget:
+    made = QWidget()
+    row = QHBoxLayout(made)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    for part in parts:
+        row.addWidget(part)
+    row.addStretch(1)
+    return made
 
 
-def _colour(review: SliceReview) -> QColor:
-    if review.is_anchor:
-        return _ANCHOR
-    if review.reasons:
-        return _DOUBTFUL
-    is_sure = review.iou_prediction is None or review.iou_prediction >= _SURE_FROM
-    return _SURE if is_sure else _UNSURE
+def _line(curve: Curve, painter: QPainter, palette: QPalette, place: QRectF) -> None:
+    painter.setPen(curve.pen(palette))
+    y = place.center().y()
+    painter.drawLine(QPointF(place.left(), y), QPointF(place.right(), y))
 
 
-def _disagreement(agreement: float) -> QColor:
-    colour = QColor(_DISAGREEMENT)
-    if agreement >= LOW_AGREEMENT:
-        colour.setAlpha(120)
-    return colour
+def _area(painter: QPainter, palette: QPalette, place: QRectF) -> None:
+    painter.fillRect(place, ground(palette, AREA_FILL))
+    painter.setPen(QPen(ground(palette, AREA_EDGE), 1))
+    painter.drawLine(place.topLeft(), place.topRight())
 
 
-def _text(review: SliceReview) -> str:
-    said = [f"Slice {review.index}: {review.area} pixels"]
-    if review.is_anchor:
-        said.append("yours: propagation does not change it")
-    if review.iou_prediction is not None:
-        said.append(f"predicted IoU {review.iou_prediction:.2f}")
-    if review.neighbour_iou is not None:
-        said.append(f"IoU {review.neighbour_iou:.2f} with a slice beside it")
-    if review.agreement is not None:
-        said.append(f"the three planes agree by {review.agreement:.2f} (1: entirely)")
-    return "\n".join([*said, *(f"Doubtful: {reason}" for reason in review.reasons)])
+def _doubt(painter: QPainter, palette: QPalette, place: QRectF) -> None:
+    paint_doubt(painter, palette, QPointF(place.center().x(), place.bottom()), place.height())
+
+
+def _anchor(painter: QPainter, palette: QPalette, place: QRectF) -> None:
+    paint_anchor(painter, palette, QPointF(place.center().x(), place.bottom()), place.height())
+
+
+def _summary(reviews: tuple[SliceReview, ...], doubtful: list[int]) -> str:
+    """What the curves show, for who cannot see them."""
+    if not reviews:
+        return "The object has no mask yet."
+    said = f"The object is on slices {reviews[0].index} to {reviews[-1].index}."
+    if not doubtful:
+        return f"{said} None of them is doubtful."
+    named = ", ".join(str(index) for index in doubtful[:_NAMED])
+    return f"{said} Doubtful: {named}{' and more' if len(doubtful) > _NAMED else ''}."

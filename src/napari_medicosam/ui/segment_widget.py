@@ -21,13 +21,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_medicosam.ui.clean_up_form import CleanUpForm
 from napari_medicosam.ui.controls import ScrollColumn, button, close_together, combo, told
 from napari_medicosam.ui.help_panel import toggle_help
 from napari_medicosam.ui.model_choices import ZOOM_HELP, model_choices, next_step
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
-from napari_medicosam.ui.review_strip import ReviewStrip
+from napari_medicosam.ui.series_bar import SeriesBar
 from napari_medicosam.ui.session_menu import RestoreBar, SessionButton
 from napari_medicosam.ui.window_box import WindowBox
 
@@ -76,7 +77,8 @@ class SegmentWidget(QWidget):
         content = QWidget()
         parts = QVBoxLayout(content)
         parts.setContentsMargins(0, 0, 0, 0)
-        for part in (self._image_part(), self._prompt_part(), self._volume_part(), self._object_part()):
+        self._propagation = PropagationBox(session=self._session)
+        for part in (self._image_part(), self._prompt_part(), self._propagation, self._object_part()):
             parts.addWidget(part)
         parts.addStretch(1)
 
@@ -90,6 +92,7 @@ class SegmentWidget(QWidget):
         last.addWidget(self._help)
         layout = QVBoxLayout(self)
         close_together(layout)
+        layout.addWidget(SeriesBar(session=self._session, parent=self))
         self._restore_bar = RestoreBar(session=self._session)
         layout.addWidget(self._restore_bar)
         layout.addWidget(self._state_part())
@@ -161,20 +164,16 @@ class SegmentWidget(QWidget):
             grid.setColumnStretch(column, 1)
         return part
 
-    def _volume_part(self) -> QWidget:
-        self._propagation = PropagationBox(session=self._session)
-        self._review = ReviewStrip(session=self._session)
-        self._propagation.add(self._review)
-        return self._propagation
-
     def _object_part(self) -> QWidget:
         self._objects = ObjectList(session=self._session)
-        self._refine = RefineButton(session=self._session)
+        self._clean_up = CleanUpForm(session=self._session)
+        self._refine = RefineButton(session=self._session, clean_up=self._clean_up.open)
         part = QGroupBox("Objects")
         column = QVBoxLayout(part)
         close_together(column)
         column.addWidget(self._objects)
         column.addWidget(self._refine)
+        column.addWidget(self._clean_up)
         return part
 
     def _connect(self) -> None:
@@ -195,6 +194,7 @@ class SegmentWidget(QWidget):
         events = self._session.events
         events.changed.connect(self._on_session_changed)
         events.tool_changed.connect(self._refresh_state)
+        events.preview_changed.connect(self._refresh_state)
         events.busy_changed.connect(self._on_busy_changed)
         events.progress.connect(self._on_progress)
         events.error.connect(self._on_session_error)
@@ -259,9 +259,10 @@ class SegmentWidget(QWidget):
     def _refresh_state(self) -> None:
         session = self._session
         has_image, has_prompts = session.image is not None, bool(session.prompts.planes)
+        chosen = session.tool
         for name, tool in self._tools.items():
             tool.setEnabled(has_image)
-            tool.setChecked(session.tool == name)
+            tool.setChecked(name == chosen)
         self._clear.setEnabled(has_prompts)
         self._undo.setEnabled(session.can_undo)
         self._redo.setEnabled(session.can_redo)

@@ -55,6 +55,8 @@ class SeriesSession(SeriesBase):
         session.events.mask_changed.connect(self._on_mask_changed)
         session.viewer.layers.events.removing.connect(self._on_layer_removing)
         self._guard = CloseGuard(session.viewer.window._qt_window, self)
+        session.series = self
+        session.events.changed.emit()
 
     def close(self) -> None:
         """Let go of the session and the viewer. Saves nothing; layers stay."""
@@ -67,6 +69,8 @@ class SeriesSession(SeriesBase):
         if self._files is not None:
             self._files.close()
         self._files = self._open = self._unsaved = None
+        if session.series is self:
+            session.series = None
 
     # ------------------------------------------------------------------ what can be done
 

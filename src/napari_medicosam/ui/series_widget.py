@@ -25,6 +25,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.controls import button, swatch, told
+from napari_medicosam.ui.key_map import on_keys_changed, with_keys
+from napari_medicosam.ui.series_bar import DONE_NEXT, NEXT, PREVIOUS, TIPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,16 +129,12 @@ class SeriesWidget(QWidget):
         self._bar.setToolTip("How many images are marked as done")
         self._skip = QCheckBox("Skip images that are done")
         self._skip.setToolTip("Next passes over images that are marked as done; Previous never does")
-        self._previous = button(
-            "Previous", "Save the labels if they are new, and open the image before this one"
-        )
-        self._next = button("Save and next", "Save the labels if they are new, and open the next image")
+        self._previous = button("Previous", TIPS[PREVIOUS])
+        self._next = button("Save and next", TIPS[NEXT])
         self._done = button(
             "Mark done", "Save the labels, and mark the image as done, or as not done after all"
         )
-        self._done_next = button(
-            "Done and next", "Save the labels, mark the image as done, and open the next one"
-        )
+        self._done_next = button("Done and next", TIPS[DONE_NEXT])
         buttons = QGridLayout()
         for place, one in enumerate((self._previous, self._next, self._done, self._done_next)):
             buttons.addWidget(one, *divmod(place, 2))
@@ -188,6 +186,12 @@ class SeriesWidget(QWidget):
         events.opened.connect(self._on_opened)
         events.told.connect(self._on_told)
         self._series.session.events.progress.connect(self._on_progress)
+        on_keys_changed(self._show_keys)
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        for control, name in ((self._previous, PREVIOUS), (self._next, NEXT), (self._done_next, DONE_NEXT)):
+            control.setToolTip(with_keys(TIPS[name], name))
 
     # ------------------------------------------------------------------ from the series
 

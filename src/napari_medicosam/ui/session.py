@@ -7,13 +7,14 @@ A click becomes a mask in one hop: prompt layer -> `VolumePrompts` -> frozen `Se
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
+from napari_medicosam.core.arguments import file_path
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import ZoomRule
@@ -28,9 +29,10 @@ from napari_medicosam.ui.windowing import Windowing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from pathlib import Path
 
     from napari import Viewer
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_medicosam.core.volume_prompts import (
@@ -96,6 +98,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._tidying.stop()
         self._tidying.timeout.disconnect(self._tidy)
         self._sizes.close()
+        self._pipeline.clean_up_preview.close()
         self.windowing.close()
         self._runner.close()
         self._layers.close()
@@ -129,10 +132,12 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         """Annotate this image. What was done on another one is kept, its layers are hidden meanwhile.
 
         Raises:
-            InputError: for an image that is neither 2D nor 3D, nor volumes over time.
+            InputError: for what is no image of this viewer, or neither 2D nor 3D, nor volumes over time.
         """
         if layer is self.image:
             return
+        if layer is not None and not (isinstance(layer, Image) and layer in self.viewer.layers):
+            raise InputError(f"wanted an image layer of this viewer, got {layer!r}")
         annotation = None if layer is None else self._images.last_of(layer)
         self.cancel()
         if self._annotation is not None:
@@ -182,7 +187,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
 
     def set_embeddings_folder(self, folder: str | Path | None) -> None:
         """Store embeddings there, for this and later sessions; None keeps them in memory only."""
-        self.embeddings_folder = None if folder is None else Path(folder).expanduser()
+        self.embeddings_folder = None if folder is None else file_path(folder).expanduser()
         self.events.changed.emit()
 
     def prepare(self) -> None:
@@ -230,7 +235,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         Raises:
             InputError: when nothing was segmented yet.
         """
-        self._saving.labels(Path(path), partial(self._saving_of, self.image))
+        self._saving.labels(file_path(path), partial(self._saving_of, self.image))
 
     def label_map(self) -> NDArray[Any]:
         """A copy (uint16) of all masks in the image's shape, with the object that is being edited.
@@ -248,7 +253,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         Raises:
             InputError: when nothing was segmented yet.
         """
-        self._saving.measurements(Path(path), self.class_name)
+        self._saving.measurements(file_path(path), self.class_name)
 
     def save_effort(self, path: str | Path) -> None:
         """Write what each object cost (active seconds, prompts by kind, corrections) as CSV; replaces a file.
@@ -258,7 +263,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         Raises:
             InputError: when nothing was done yet.
         """
-        self._saving.effort(Path(path))
+        self._saving.effort(file_path(path))
 
     def _on_time_changed(self, time: int) -> None:
         """The viewer shows another time point: its objects, prompts and masks take the place of those before."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.predict.tuning import TuningResult
     from napari_medicosam.ui.annotation import Annotation
+    from napari_medicosam.ui.series import SeriesSession
 
 
 _HIDDEN = (0.0, 0.0, 0.0, 0.0)
@@ -42,6 +43,8 @@ class SessionBase:
         self.model = DEFAULT_MODEL
         self.window = "auto"
         self.embeddings_folder: Path | None = None
+        self.series: SeriesSession | None = None
+        """The folder that the viewer goes through, once it does: see `napari_medicosam.series`."""
         self.zoom = DEFAULT_ZOOM
         self.classes = LabelClasses()
         self._propagation_settings = PropagationSettings()

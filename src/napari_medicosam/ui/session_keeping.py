@@ -13,6 +13,7 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
+from napari_medicosam.core.arguments import file_path
 from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.mask_log import MaskLog
@@ -31,7 +32,7 @@ from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.journals import Journals, begin_log, touch_all
 from napari_medicosam.ui.session_base import SessionBase
-from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session
+from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session, weights_here
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.registry import is_checkpoint_path
 
@@ -81,14 +82,15 @@ class KeepingMethods(SessionBase):
             (ours.object_layer.data != 0).reshape(shape),
             self._log_of(image).entries,
         )
-        task = partial(save_session, Path(path), saved, _volumes_of(image))
+        path = file_path(path)
+        task = partial(save_session, path, saved, _volumes_of(image))
         then = self._saving_of(image)
 
         def written(where: str) -> None:
             then()
             self.events.saved.emit(where)
 
-        self._runner.submit(task, written, key=("save", Path(path)), is_kept=True)
+        self._runner.submit(task, written, key=("save", path), is_kept=True)
 
     def load(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Go on with a session file: its image is annotated as it was when it was saved. `events.changed` says when.
@@ -104,7 +106,7 @@ class KeepingMethods(SessionBase):
         pixels, one that has objects already.
         """
         offered = [layer for layer in self.viewer.layers if _can_be_annotated(layer)]
-        task = partial(find_session, Path(path), [_volumes_of(layer) for layer in offered])
+        task = partial(find_session, file_path(path), [_volumes_of(layer) for layer in offered])
         self._runner.submit(task, partial(self._on_loaded, offered, overwrite), key="load")
 
     def restorable(self) -> tuple[FoundJournal, ...]:
@@ -253,20 +255,24 @@ class KeepingMethods(SessionBase):
         self._sizes.forget(self._images.all)
         self.zoom, self._propagation_settings = zoom, propagation
         self.window = state.model.window
-        self._take_model(state.model.name)
+        self._take_model(state.model)
         self._images.forget_answers()
         if len(state.classes):
             self.classes = state.classes
         self._layers.show(self._images.at_time(made[-1], self._layers.time()))
         self._show_object()
 
-    def _take_model(self, name: str) -> None:
-        if name == Path(self.model).name:
-            return
-        if _is_here(name):
+    def _take_model(self, made_with: ModelUse) -> None:
+        """Go on with the model of a session; say so where it is not here, or has other weights here."""
+        name = made_with.name
+        if name != Path(self.model).name:
+            if not _is_here(name):
+                show_warning(f"The session was made with {name}, which is not here: {self.model} goes on")
+                return
             self.model = name
-        else:
-            show_warning(f"The session was made with {name}, which is not here: {self.model} goes on")
+        if made_with.weights_sha256:
+            task = partial(weights_here, self.model)
+            self._runner.submit(task, partial(_tell_of_other_weights, made_with), key="weights")
 
     def _check_untouched(self, image: Any) -> None:
         if not all(_is_untouched(known) for known in self._images.times_of(image)):
@@ -287,6 +293,14 @@ class KeepingMethods(SessionBase):
 def _read_journal(journal: FoundJournal, report: Any) -> SavedSession:
     report(0, 0, "Restoring …")
     return read_journal(journal.path)
+
+
+def _tell_of_other_weights(made_with: ModelUse, here: str | None) -> None:
+    if here not in (None, made_with.weights_sha256):
+        show_warning(
+            f"The session was made with other weights of {made_with.name} ({made_with.weights_sha256[:12]}) than are "
+            f"here ({here[:12]}). Its masks are as they were; the model may answer differently from now on"
+        )
 
 
 def _is_here(model: str) -> bool:

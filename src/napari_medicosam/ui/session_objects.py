@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info
 
+from napari_medicosam.core.arguments import file_path, number_array, whole_number, yes_or_no
+from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.history import Step
+from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.tasks import read_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_medicosam.core.commit_policy import CommitPolicy
-    from napari_medicosam.core.label_classes import LabelClasses
-    from napari_medicosam.core.object_table import ObjectRecord
     from napari_medicosam.io.label_class_files import LabelClassFile
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.sizes import ObjectSize
@@ -51,7 +54,11 @@ class ObjectMethods(SessionBase):
 
     def colour_of(self, object_id: int) -> tuple[float, ...] | None:
         """What an object is shown in (red, green, blue, alpha; 0..1); None before its layers are there."""
-        layer = None if self._annotation is None else self._annotation.object_layer
+        object_id = whole_number(object_id, "the id of an object")
+        annotation = self._annotation
+        if annotation is None or object_id not in annotation.table.records:
+            return None
+        layer = annotation.object_layer
         colour = None if layer is None else layer.get_color(object_id)
         return None if colour is None else tuple(float(v) for v in colour)
 
@@ -73,7 +80,7 @@ class ObjectMethods(SessionBase):
 
     def size_of(self, object_id: int) -> ObjectSize | None:
         """Slices and longest diameter of an object; None until they are measured (`events.sizes_changed`)."""
-        return self._sizes.of(object_id)
+        return self._sizes.of(whole_number(object_id, "the id of an object"))
 
     @property
     def commit_policy(self) -> CommitPolicy:
@@ -82,19 +89,23 @@ class ObjectMethods(SessionBase):
 
     @commit_policy.setter
     def commit_policy(self, policy: CommitPolicy) -> None:
+        if not isinstance(policy, CommitPolicy):
+            raise InputError(f"wanted a CommitPolicy, got {policy!r}")
         for known in self._images.times_of(self._wanted().image):
             known.policy = policy
         self.events.changed.emit()
 
     def set_classes(self, classes: LabelClasses) -> None:
         """Know these classes, of any image: their names for new objects, their colours for all of them."""
+        if not isinstance(classes, LabelClasses):
+            raise InputError(f"wanted LabelClasses, got {classes!r}")
         self.classes = classes
         self._show_colours()
         self.events.changed.emit()
 
     def load_classes(self, path: str | Path) -> None:
         """Read classes from a file (docs/label_classes.md), on the worker; `events.changed` says when."""
-        task = partial(read_classes, Path(path))
+        task = partial(read_classes, file_path(path))
         self._runner.submit(lambda report: task(), self._on_classes_read, key="classes")
 
     def class_name(self, class_id: int | None) -> str:
@@ -114,7 +125,8 @@ class ObjectMethods(SessionBase):
         Raises:
             InputError: when it cannot be committed.
         """
-        annotation = self._wanted()
+        annotation, class_id = self._wanted(), whole_number(class_id, "the id of a class")
+        is_locked = yes_or_no(is_locked, "is_locked")
         record, times = annotation.table.record, self._images.times_of(annotation.image)
         with annotation.step("lock class") as step:
             if is_locked and record.class_id == class_id and annotation.num_open_voxels:
@@ -143,6 +155,8 @@ class ObjectMethods(SessionBase):
             InputError: when the current object cannot be committed (`commit`).
         """
         annotation = self._wanted()
+        wanted = "object" if name is None or (isinstance(name, str) and not name) else name
+        ObjectRecord(1, wanted, class_id)  # raises for what makes no sense
         name = name or self.class_name(class_id) or None
         self._pipeline.switch("new object", lambda known, _: committing.add_record(known, name, class_id))
         self._show_object()
@@ -201,11 +215,12 @@ class ObjectMethods(SessionBase):
             InputError: for an object that is not there, another field, an empty name, or when it cannot be committed.
         """
         annotation = self._wanted()
-        annotation.table.find(object_id)
-        if set(fields) - {"name", "class_id", "is_locked", "is_visible"} or fields.get("name") == "":
-            raise InputError(
-                f"an object has name (not empty), class_id, is_locked, is_visible to set, got {fields}"
-            )
+        record = annotation.table.find(object_id)
+        if set(fields) - {"name", "class_id", "is_locked", "is_visible"}:
+            raise InputError(f"an object has name, class_id, is_locked, is_visible to set, got {fields}")
+        for name in fields.keys() & {"is_locked", "is_visible"}:
+            fields[name] = yes_or_no(fields[name], name)
+        replace(record, **fields)  # what makes no sense is said before anything is done
         if (
             fields.get("class_id") in annotation.table.locked_classes
             and annotation.table.find(object_id).is_committed
@@ -241,6 +256,8 @@ class ObjectMethods(SessionBase):
             InputError: for another shape, numbers that are no labels, or a label that is an object already.
         """
         annotation, volume = self._wanted(), self._labels_wanted(label_map)
+        if not isinstance(names, (Mapping, NoneType)):
+            raise InputError(f"wanted names by label, got {names!r}")
         self._pipeline.propagations.stop()
         self._layers.make_missing()
         annotation.edited.look_everywhere()
@@ -279,7 +296,7 @@ class ObjectMethods(SessionBase):
     def _labels_wanted(self, label_map: ArrayLike) -> NDArray[np.int64]:
         """Labels of the image's shape as (z, y, x); `InputError` for anything else."""
         annotation = self._wanted()
-        labels = np.asarray(label_map)
+        labels = number_array(label_map, "a label map")
         if labels.dtype.kind not in "iub" or labels.shape not in (
             annotation.shape_zyx,
             annotation.shape_zyx[1:],

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 
+from napari_medicosam.core.arguments import number_array, whole_number, yes_or_no
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.volume_prompts import (
+    Prompt,
     VolumeBox,
     VolumeLasso,
     VolumePoint,
@@ -20,12 +23,13 @@ from napari_medicosam.ui import layers
 from napari_medicosam.ui.session_base import SessionBase
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
     from numpy.typing import ArrayLike
 
     from napari_medicosam.core.volume_prompts import Path as Vertices
-    from napari_medicosam.core.volume_prompts import Prompt
     from napari_medicosam.ui.layers import Tool
+
+
+_SLICE, _SIGN = "the number of a slice", "positive"
 
 
 class PromptMethods(SessionBase):
@@ -59,7 +63,8 @@ class PromptMethods(SessionBase):
         """
         y, x = (position := _numbers(position_zyx, (3,) if self.is_3d else (2, 3)))[-2:]
         z = position[0] if len(position) == 3 else 0.0
-        self._add(self.prompts.with_prompt(VolumePoint((z, y, x), positive, self._layers.axis())))
+        sign = yes_or_no(positive, _SIGN)
+        self._add(self.prompts.with_prompt(VolumePoint((z, y, x), sign, self._layers.axis())))
 
     def add_box(self, slice_index: int, box: tuple[float, float, float, float]) -> None:
         """Draw a half-open box (y0, x0, y1, x1) on a slice, instead of one that is there.
@@ -68,9 +73,8 @@ class PromptMethods(SessionBase):
             InputError: for a box outside the image or thinner than a pixel, or a locked object.
         """
         y0, x0, y1, x1 = _numbers(box, (4,))
-        self._add(
-            self.prompts.with_prompt(VolumeBox(self._layers.axis(), int(slice_index), (y0, x0, y1, x1)))
-        )
+        index = whole_number(slice_index, _SLICE)
+        self._add(self.prompts.with_prompt(VolumeBox(self._layers.axis(), index, (y0, x0, y1, x1))))
 
     def add_scribble(self, slice_index: int, path_yx: ArrayLike, positive: bool = True) -> None:
         """Draw a stroke on a slice, along vertices (N, 2) in pixels: the object is there, or is not.
@@ -78,10 +82,9 @@ class PromptMethods(SessionBase):
         Raises:
             InputError: for a path outside the image or of another shape, or a locked object.
         """
-        path = _vertices(path_yx, 1)
-        self._add(
-            self.prompts.with_prompt(VolumeScribble(self._layers.axis(), int(slice_index), path, positive))
-        )
+        path, sign = _vertices(path_yx, 1), yes_or_no(positive, _SIGN)
+        index = whole_number(slice_index, _SLICE)
+        self._add(self.prompts.with_prompt(VolumeScribble(self._layers.axis(), index, path, sign)))
 
     def add_lasso(self, slice_index: int, polygon_yx: ArrayLike, positive: bool = True) -> None:
         """Draw around the object on a slice, or around what is not the object, with corners (N, 2) in pixels.
@@ -89,10 +92,9 @@ class PromptMethods(SessionBase):
         Raises:
             InputError: for a polygon outside the image or of less than three corners, or a locked object.
         """
-        polygon = _vertices(polygon_yx, 3)
-        self._add(
-            self.prompts.with_prompt(VolumeLasso(self._layers.axis(), int(slice_index), polygon, positive))
-        )
+        polygon, sign = _vertices(polygon_yx, 3), yes_or_no(positive, _SIGN)
+        index = whole_number(slice_index, _SLICE)
+        self._add(self.prompts.with_prompt(VolumeLasso(self._layers.axis(), index, polygon, sign)))
 
     def add_mask(self, slice_index: int, mask: ArrayLike) -> None:
         """Hint that the object is about where `mask` (rows, columns of the slice) is not 0: of another tool, say.
@@ -100,10 +102,10 @@ class PromptMethods(SessionBase):
         Raises:
             InputError: for an empty mask or one of another shape, or a locked object.
         """
-        plane = SlicePlane(self._layers.axis(), int(slice_index))
+        plane = SlicePlane(self._layers.axis(), whole_number(slice_index, _SLICE))
         shape = self._wanted().shape_zyx
         plane.check(shape)
-        pixels = np.asarray(mask) != 0
+        pixels = number_array(mask, "a mask") != 0
         wanted = plane.size_yx(shape)
         if pixels.shape != wanted or not pixels.any():
             raise InputError(
@@ -121,6 +123,8 @@ class PromptMethods(SessionBase):
             InputError: for a layer of another shape, one that is empty on this slice, or a locked object.
         """
         annotation, plane = self._wanted(), self._layers.plane()
+        if not isinstance(layer, Labels):
+            raise InputError(f"wanted a labels layer, got {layer!r}")
         label_map = layers.voxels(layer, annotation.time)
         if label_map.shape != annotation.shape_zyx:
             raise InputError(
@@ -144,7 +148,7 @@ class PromptMethods(SessionBase):
         Raises:
             InputError: when the current object has no such prompt, or is locked.
         """
-        left = self.prompts.without_prompt(prompt)
+        left = self.prompts.without_prompt(prompt) if isinstance(prompt, Prompt) else self.prompts
         if left == self.prompts:
             raise InputError(f"the current object has no prompt {prompt}")
         self._add(left)
@@ -171,7 +175,7 @@ class PromptMethods(SessionBase):
 
     @is_live.setter
     def is_live(self, is_live: bool) -> None:
-        self._pipeline.questions.is_live = is_live
+        self._pipeline.questions.is_live = is_live = yes_or_no(is_live, "is_live")
         if is_live and self._annotation is not None:
             self._pipeline.questions.ask_unasked()
         self.events.changed.emit()
@@ -236,11 +240,8 @@ class PromptMethods(SessionBase):
 
 
 def _numbers(given: ArrayLike, counts: tuple[int, ...]) -> tuple[float, ...]:
-    """Plain numbers, as many as one of `counts`; `InputError` for anything else."""
-    try:
-        numbers = tuple(float(v) for v in np.atleast_1d(np.asarray(given, dtype=float)))
-    except (TypeError, ValueError):
-        numbers = ()
+    """Finite numbers, as many as one of `counts`; `InputError` for anything else."""
+    numbers = tuple(float(v) for v in number_array(given, "a place").ravel())
     if len(numbers) not in counts:
         raise InputError(f"wanted {' or '.join(map(str, counts))} numbers, got {given!r}")
     return numbers
@@ -252,9 +253,7 @@ def _vertices(path_yx: ArrayLike, least: int) -> Vertices:
     Raises:
         InputError: for another shape, less than `least` of them, or numbers that are not finite.
     """
-    path = np.asarray(path_yx, dtype=float)
-    if path.ndim != 2 or path.shape[1] != 2 or len(path) < least or not np.isfinite(path).all():
-        raise InputError(
-            f"wanted {least} or more finite vertices (row, column), got an array of shape {path.shape}"
-        )
+    path = number_array(path_yx, "vertices")
+    if path.ndim != 2 or path.shape[1] != 2 or len(path) < least:
+        raise InputError(f"wanted {least} or more vertices (row, column), got an array of shape {path.shape}")
     return tuple((float(y), float(x)) for y, x in path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.errors import FileError
+from napari_medicosam.weights.digests import sha256_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,12 @@ def find_session(path: Path, offered: Sequence[Volumes], report: Report) -> Foun
     if layer is None:
         raise FileError(_not_there(path, wanted, offered))
     return FoundSession(read_session(path), None, layer)
+
+
+def weights_here(model: str, report: Report) -> str | None:
+    """Digest of the weights that a model has here; None where that is not known."""
+    report(0, 0, f"Comparing the weights of {Path(model).name} …")
+    return sha256_of_weights(model)
 
 
 def _read_image(path: Path, wanted: ImageReference, report: Report) -> LayerTuple | None:

@@ -6,6 +6,9 @@ import operator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from napari_medicosam.core.arguments import real_number, whole_number
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.post_processing import CleanUp
 from napari_medicosam.core.prompt_derivation import PromptMode
@@ -18,6 +21,7 @@ from napari_medicosam.ui.session_base import SessionBase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_medicosam.core.clean_up_effect import CleanUpEffect
     from napari_medicosam.core.review import SliceReview
     from napari_medicosam.predict.tuning import TuningResult
     from napari_medicosam.ui.propagations import Direction
@@ -41,7 +45,7 @@ class VolumeMethods(SessionBase):
             axis = self._layers.axis()
         except InputError:
             return ()
-        return self._wanted().review(axis, seconds)
+        return self._wanted().review(axis, real_number(seconds, "seconds"))
 
     def go_to(self, slice_index: int) -> None:
         """Show a slice.
@@ -49,8 +53,9 @@ class VolumeMethods(SessionBase):
         Raises:
             InputError: for a slice that is not there.
         """
-        SlicePlane(self._layers.axis(), slice_index).check(self._wanted().shape_zyx)
-        self._layers.go_to(slice_index)
+        plane = SlicePlane(self._layers.axis(), whole_number(slice_index, "the number of a slice"))
+        plane.check(self._wanted().shape_zyx)
+        self._layers.go_to(plane.index)
 
     def go_to_doubtful(self) -> int | None:
         """Show the next slice of the current object that is doubtful, and return its number; None without one."""
@@ -61,6 +66,7 @@ class VolumeMethods(SessionBase):
 
     def has_user_slices(self, object_id: int) -> bool:
         """True when the user prompted, painted or approved an object on a slice: it can be propagated from there."""
+        object_id = whole_number(object_id, "the id of an object")
         return self._annotation is not None and bool(self._annotation.user_planes_of(object_id))
 
     def propagate(
@@ -86,7 +92,7 @@ class VolumeMethods(SessionBase):
                 settings that make no sense.
         """
         axis = self._layers.axis()
-        if direction not in ("both", "up", "down"):
+        if not isinstance(direction, str) or direction not in ("both", "up", "down"):
             raise InputError(f"direction must be both, up or down, got {direction!r}")
         wanted = self._settings_of(settings)
         ids = self._propagated(objects, axis)
@@ -119,15 +125,77 @@ class VolumeMethods(SessionBase):
         self._pipeline.propagations.propagate(ask)
 
     def clean_up(self, **settings: Any) -> None:
-        """Clean the mask of the current object: settings of `core.post_processing.CleanUp`. A step to undo.
+        """Clean the mask of the current object. A step to undo.
+
+        Args:
+            settings: of `core.post_processing.CleanUp`; `fill_axis` is the axis that is shown where it is not given.
 
         Raises:
             InputError: without a mask, for settings that make no sense, or a locked object.
         """
-        wanted = CleanUp(**settings)
+        wanted = self._clean_up_of(settings)
         self._wanted().check_unlocked()
         self._pipeline.propagations.stop()
         self._pipeline.refinements.clean_up(wanted)
+
+    def preview_clean_up(self, **settings: Any) -> None:
+        """Show in the viewer what a clean-up would do, without doing it; `wait` waits for it, `preview` has numbers.
+
+        Settings of another call take the place of those before. The preview ends with `apply_preview` and
+        `drop_preview`, and when the object is no longer the current one; when its mask changes, it is made again.
+
+        Args:
+            settings: as for `clean_up`.
+
+        Raises:
+            InputError: without a mask, for settings that make no sense, or a locked object.
+        """
+        self._pipeline.clean_up_preview.show(self._clean_up_of(settings))
+
+    @property
+    def previewed(self) -> CleanUp | None:
+        """Settings of the clean-up that is previewed; None without a preview."""
+        return self._pipeline.clean_up_preview.settings
+
+    @property
+    def preview(self) -> CleanUpEffect | None:
+        """What the clean-up that is previewed would do; None until that is known (`events.preview_changed`)."""
+        return self._pipeline.clean_up_preview.effect
+
+    @property
+    def preview_slices(self) -> tuple[int, ...]:
+        """Slices that it would change, along the axis that the viewer slices along."""
+        if self.preview is None:
+            return ()
+        try:
+            return self.preview.slices[self._layers.axis()]
+        except InputError:
+            return ()
+
+    def go_to_change(self) -> int | None:
+        """Show the next slice that the previewed clean-up would change, and return its number; None without one."""
+        here, slices = self.slice_index, self.preview_slices
+        if here is None or not slices:
+            return None
+        index = next((one for one in slices if one > here), slices[0])
+        self.go_to(index)
+        return index
+
+    def apply_preview(self) -> None:
+        """Clean the mask as it is previewed, as a step to undo; the preview ends. Without changes there is no step.
+
+        Raises:
+            InputError: without a preview.
+        """
+        self._pipeline.propagations.stop()
+        self._pipeline.clean_up_preview.apply()
+
+    def drop_preview(self) -> None:
+        """End the preview, if there is one: everything is as it was before.
+
+        The layer is hidden at once, and removed as soon as the event loop has its turn.
+        """
+        self._pipeline.clean_up_preview.drop()
 
     def agree_on_three_planes(self, **settings: Any) -> None:
         """Follow the current object along the two other axes, too, and keep what two of the three say. A step to undo.
@@ -166,27 +234,31 @@ class VolumeMethods(SessionBase):
         return self._tuning
 
     def _settings_of(self, changes: dict[str, Any]) -> PropagationSettings:
-        known = {one.name for one in fields(PropagationSettings)}
-        if set(changes) - known:
-            raise InputError(
-                f"propagation has the settings {', '.join(sorted(known))}, got {', '.join(sorted(changes))}"
-            )
+        _check_names(PropagationSettings, changes)
         if isinstance(changes.get("mode"), str):
             changes = {**changes, "mode": PromptMode.parse(changes["mode"])}
         return replace(self._propagation_settings, **changes)
+
+    def _clean_up_of(self, settings: dict[str, Any]) -> CleanUp:
+        _check_names(CleanUp, settings)
+        try:
+            axis = self._layers.axis()
+        except InputError:  # in 3D rendering
+            axis = 0
+        return CleanUp(**{"fill_axis": axis, **settings})
 
     def _propagated(self, objects: Literal["current", "all"] | Sequence[int], axis: int) -> tuple[int, ...]:
         """Ids of the objects that are meant, each with a slice of the user's on the axis."""
         annotation = self._wanted()
         said: Any = objects
-        if said == "all":
+        if isinstance(said, str) and said == "all":
             wanted = [one for one, record in sorted(annotation.table.records.items()) if not record.is_locked]
-        elif said == "current":
+        elif isinstance(said, str) and said == "current":
             wanted = [annotation.object_id]
-        elif isinstance(said, str):
+        elif isinstance(said, str) or not np.iterable(said):
             raise InputError(f"objects must be current, all or some ids, got {said!r}")
         else:
-            wanted = [annotation.table.find(object_id).object_id for object_id in said]
+            wanted = list(dict.fromkeys(annotation.table.find(one).object_id for one in said))
         ids = tuple(
             one for one in wanted if any(plane.axis == axis for plane in annotation.user_planes_of(one))
         )
@@ -198,6 +270,15 @@ class VolumeMethods(SessionBase):
         self._tuning = result
         self._propagation_settings = result.best.settings
         self.events.changed.emit()
+
+
+def _check_names(settings: type[CleanUp | PropagationSettings], given: dict[str, Any]) -> None:
+    known = {one.name for one in fields(settings)}
+    if set(given) - known:
+        what = "propagation" if settings is PropagationSettings else "clean-up"
+        raise InputError(
+            f"{what} has the settings {', '.join(sorted(known))}, got {', '.join(sorted(given))}"
+        )
 
 
 def _bounds(z_range: tuple[int, int] | None, num_slices: int) -> tuple[int, int]:

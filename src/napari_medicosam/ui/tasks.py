@@ -13,7 +13,7 @@ import numpy as np
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.interpolation import interpolate_slices
 from napari_medicosam.core.measurements import measure_label_map, measurements_table
-from napari_medicosam.core.post_processing import CleanUp, clean_up
+from napari_medicosam.core.post_processing import CleanUp, clean_up_inside
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.core.session_state import ModelUse
 from napari_medicosam.errors import FileError
@@ -269,8 +269,9 @@ def cleaned(
     settings: CleanUp,
 ) -> PackedMask:
     """A mask in a volume of this shape after `core.post_processing.clean_up`."""
-    mask = packed.unpacked(shape_zyx)
-    return PackedMask.of(clean_up(mask, spacing_zyx, settings), VoxelBox((0, 0, 0), shape_zyx))
+    box = packed.tight_box
+    after = clean_up_inside(packed.inside(box), box.start_zyx, shape_zyx, spacing_zyx, settings)
+    return PackedMask.of(after, VoxelBox((0, 0, 0), box.shape)).moved(box.start_zyx)
 
 
 def save_measurements(
@@ -305,18 +306,20 @@ def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any], na
 
     Returns the path.
 
-    Volumes over time become a file each, NAME_t0.nii.gz and so on; none may exist, as only NAME was asked about.
+    Volumes over time are one file where the format can hold them, and else a file each, NAME_t0.nrrd and so on; none of
+    these may exist, as only NAME was asked about.
     """
+    from napari_medicosam.io.volumes import holds_times
     from napari_medicosam.io.writer import write_labels_layer
 
-    if labels.ndim < 4:
+    if labels.ndim < 4 or holds_times(path):
         return write_labels_layer(str(path), labels, layer_meta, names)[0]
     stem, dot, ending = path.name.partition(".")
     paths = [path.with_name(f"{stem}_t{time}{dot}{ending}") for time in range(len(labels))]
     old = [one.name for one in paths if one.exists()]
     if old:
         raise FileError(
-            f"volumes over time are written to a file each, but {', '.join(old)} exists: choose another name"
+            f"volumes over time are written to a file each here, but {', '.join(old)} exists: choose another name"
         )
     meta = dict(layer_meta)
     for name in ("scale", "units"):

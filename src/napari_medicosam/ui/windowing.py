@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QTimer
 
+from napari_medicosam.core.arguments import real_number, yes_or_no
 from napari_medicosam.core.intensity import WINDOW_PRESETS, resolve_intensity
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.io.records import METADATA_KEY
@@ -111,6 +112,7 @@ class Windowing:
         Raises:
             InputError: unless low < high, both finite.
         """
+        low, high = (real_number(end, "the end of a window") for end in (low, high))
         self._session.set_window(range_text(low, high))
 
     def show_in_viewer(self) -> None:
@@ -141,7 +143,7 @@ class Windowing:
 
     @follow_contrast.setter
     def follow_contrast(self, wanted: bool) -> None:
-        if wanted == self.follow_contrast:
+        if yes_or_no(wanted, "follow_contrast") == self.follow_contrast:
             return
         if wanted:
             self._listen_to(self._grey_image())

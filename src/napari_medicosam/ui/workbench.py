@@ -30,6 +30,7 @@ class SessionEvents(SignalGroup):
     progress(done, total, text): total is 0 when nobody knows. mask_changed(object_id, plane).
     busy_changed(is_busy). error(message): also shown as a notification. changed(): image, model, window,
     objects, prompts or undo steps. sizes_changed(): an object was measured. tool_changed(). saved(path).
+    preview_changed(): a clean-up is previewed, its effect is known, or neither any more.
     """
 
     progress = Signal(int, int, str)
@@ -40,6 +41,7 @@ class SessionEvents(SignalGroup):
     sizes_changed = Signal()
     tool_changed = Signal()
     saved = Signal(str)
+    preview_changed = Signal()
 
 
 @dataclass(eq=False, slots=True)
