@@ -124,8 +124,10 @@ def test_embeddings_are_reused(medicosam, scan, tmp_path, monkeypatch):
     store = tmp_path / "store"
     medicosam("embed", scan, "--embeddings", store, *TINY, "--z-range", "5,8")
     encoded = []
-    encode = SliceEncoder.encode
-    monkeypatch.setattr(SliceEncoder, "encode", lambda self, image: encoded.append(1) or encode(self, image))
+    encode = SliceEncoder.encode_batch
+    monkeypatch.setattr(
+        SliceEncoder, "encode_batch", lambda self, images: encoded.extend(images) or encode(self, images)
+    )
     out = tmp_path / "a.nii.gz"
     medicosam("segment", scan, "-o", out, *TINY, *BOX, "--embeddings", store)
     assert encoded == []
@@ -146,8 +148,10 @@ def test_embeddings_in_8_bits_are_others_and_reused(medicosam, scan, tmp_path, m
     store, small = tmp_path / "store", ("--embedding-dtype", "int8")
     medicosam("embed", scan, "--embeddings", store, *TINY, "--z-range", "6,7")
     encoded = []
-    encode = SliceEncoder.encode
-    monkeypatch.setattr(SliceEncoder, "encode", lambda self, image: encoded.append(1) or encode(self, image))
+    encode = SliceEncoder.encode_batch
+    monkeypatch.setattr(
+        SliceEncoder, "encode_batch", lambda self, images: encoded.extend(images) or encode(self, images)
+    )
     medicosam("embed", scan, "--embeddings", store, *TINY, "--z-range", "6,7", *small)
     assert len(encoded) == 1
     medicosam(
@@ -263,7 +267,7 @@ def test_a_format_that_cannot_hold_the_grid_is_refused_before_any_work(
     sheared = nib.load(scan).affine.copy()
     sheared[0, 1] += 0.3
     nib.save(nib.Nifti1Image(np.asanyarray(nib.load(scan).dataobj), sheared), scan)
-    monkeypatch.setattr(SliceEncoder, "encode", lambda self, image: pytest.fail("worked for nothing"))
+    monkeypatch.setattr(SliceEncoder, "encode_batch", lambda self, images: pytest.fail("worked for nothing"))
     with pytest.raises(FileError, match=r"cannot write .*labels\.nrrd: .*Write NIfTI instead"):
         medicosam("segment", scan, "-o", tmp_path / "labels.nrrd", *TINY, *BOX)
     assert nothing_left(tmp_path, besides={"scan.nii.gz"})

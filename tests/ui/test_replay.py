@@ -13,6 +13,7 @@ from napari_medicosam.core.mask_log import Answered
 from napari_medicosam.errors import FileError, WeightsError
 from napari_medicosam.io.over_time import read_over_time
 from napari_medicosam.io.session_files import read_session, write_session
+from napari_medicosam.predict import runtimes
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
 
 
@@ -173,3 +174,31 @@ def test_volumes_over_time_come_to_one_file_with_the_same_labels(make_session, s
         assert labels.any(axis=(1, 2, 3)).all()
     with pytest.raises(FileError, match="NRRD takes one volume"):
         replay(tmp_path / "session.zip", "--image", tmp_path / "heart.nii.gz", "-o", tmp_path / "labels.nrrd")
+
+
+def test_the_runtime_is_known_and_taken_again(make_session, scan, tmp_path, monkeypatch):
+    session = tmp_path / "session.zip"
+    monkeypatch.setenv(runtimes.RUNTIME_VARIABLE, "eager")
+    _, annotating = make_session(scan, real=True)
+    annotating.add_box(6, (11, 6, 29, 24))
+    annotating.save(session)
+    monkeypatch.delenv(runtimes.RUNTIME_VARIABLE)
+    known = read_session(session)
+    assert known.state.model.runtime == "eager"
+    opened, open_runtime = [], runtimes.open_runtime
+    monkeypatch.setattr(
+        runtimes, "open_runtime", lambda m, name: opened.append(name) or open_runtime(m, name)
+    )
+    image = tmp_path / "scan.nii.gz"
+    result = replay(session, "--image", image, "-o", tmp_path / "labels.nii.gz")
+    assert (result.exit_code, opened) == (0, ["eager"])
+    assert "encodes instead" not in result.output
+
+    for runtime, said in (("", None), ("of tomorrow", "unknown encoder runtime 'of tomorrow'")):
+        model = replace(known.state.model, runtime=runtime)
+        other = tmp_path / f"other{len(runtime)}.zip"
+        write_session(other, replace(known, state=replace(known.state, model=model)))
+        result = replay(other, "--image", image, "-o", tmp_path / "labels.nii.gz", "--overwrite")
+        assert ("encodes instead" in result.output) == (said is not None)
+        assert said is None or said in result.output
+    assert opened == ["eager", "eager", "of tomorrow", "torch"]  # sessions that do not say it were eager

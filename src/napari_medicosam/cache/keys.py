@@ -74,6 +74,8 @@ class EmbeddingKey:
         weights_sha256: of the weights, 64 hex digits.
         mapping: from stored intensities to the model's; its `name` is a label and no part of the key.
         dtype: "float16", "float32" or "int8", what embeddings are stored as.
+        precision: what they are computed in (`models.encoder_runtimes.Precision`). Runtimes of one precision share
+            embeddings: what they differ by is lost in `dtype`, but for a last bit here and there.
 
     Raises:
         InputError: for another dtype, or a hash that is not 64 hex digits.
@@ -83,6 +85,7 @@ class EmbeddingKey:
     weights_sha256: str
     mapping: IntensityMapping
     dtype: str = "float16"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.dtype not in EMBEDDING_DTYPES:
@@ -101,7 +104,7 @@ class EmbeddingKey:
             name: _plain(value, as_float=name.startswith("pixel_"))
             for name, value in self.spec.as_record().items()
         }
-        return {
+        record = {
             "schema_version": SCHEMA_VERSION,
             "spec": spec,
             "weights_sha256": self.weights_sha256.lower(),
@@ -113,6 +116,9 @@ class EmbeddingKey:
             },
             "dtype": self.dtype,
         }
+        if self.precision != "float32":  # came later: keys of embeddings stored before must stay as they were
+            record["precision"] = self.precision
+        return record
 
     def group_name(self, axis: int) -> str:
         """32 hex digits for slices along `axis`, the same in every process and Python version."""

@@ -22,16 +22,26 @@ def embed(
     from napari_medicosam.io.volumes import read_volume
 
     volume = read_volume(image)
-    wanted = JobOptions(how.model, how.window, embeddings, how.device, embedding_dtype=how.embedding_dtype)
+    wanted = JobOptions(
+        how.model,
+        how.window,
+        embeddings,
+        how.device,
+        embedding_dtype=how.embedding_dtype,
+        runtime=how.runtime,
+    )
     job = open_job(volume, axis_of(volume, how.axis), wanted)
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
     missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0
     try:
         with slice_progress() as progress:
-            for index in progress.track(missing, description="encoding"):
-                job.service.embed(job.stack.plane(index), job.stack.pixels(index))
-                done += 1
+            task = progress.add_task("encoding", total=len(missing))
+            for start in range(0, len(missing), job.service.encode_batch):
+                few = missing[start : start + job.service.encode_batch]
+                job.service.embed_many([*map(job.stack.plane, few)], [*map(job.stack.pixels, few)])
+                done += len(few)
+                progress.advance(task, len(few))
     except KeyboardInterrupt:
         notes.print(
             f"stopped after {done} of {len(missing)} slices; they are kept in {embeddings}, run again to go on"

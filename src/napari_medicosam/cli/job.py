@@ -13,6 +13,7 @@ from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 
 if TYPE_CHECKING:
+    from napari_medicosam.cache.keys import EmbeddingKey
     from napari_medicosam.cache.store import EmbeddingStore
     from napari_medicosam.core.intensity import IntensityMapping
     from napari_medicosam.io.volumes import Volume
@@ -34,6 +35,7 @@ class JobOptions:
         device: of torch; None takes the best there is.
         embedding_dtype: what embeddings are kept as.
         zoom: which objects are looked at in a view of the slice.
+        runtime: that encodes; None as `open_runtime` has it.
     """
 
     model: str
@@ -42,6 +44,7 @@ class JobOptions:
     device: str | None = None
     zoom: ZoomRule = DEFAULT_ZOOM
     embedding_dtype: str = "float16"
+    runtime: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,16 +93,23 @@ def axis_of(image: Volume, axis: str) -> int:
 
 def open_job(image: Volume, axis: int, options: JobOptions) -> Job:
     """Load the model, resolve the intensity mapping, open the embedding store."""
+    from napari_medicosam.cache.keys import EmbeddingKey
     from napari_medicosam.cli.console import download_progress
+    from napari_medicosam.predict.runtimes import check_runtime, open_runtime
     from napari_medicosam.predict.service import SegmentationService
     from napari_medicosam.weights.loading import load_weights
 
+    if options.runtime is not None:
+        check_runtime(options.runtime)
     with download_progress(options.model) as progress:
         model = load_weights(options.model, options.device, progress)
     mapping = resolve_intensity(options.window or model.window, image.array, is_rgb=image.is_rgb)
-    key = EmbeddingKey(model.spec, model.weights_sha256, mapping, options.embedding_dtype)
+    runtime = open_runtime(model, options.runtime)
+    key = EmbeddingKey(
+        model.spec, model.weights_sha256, mapping, options.embedding_dtype, precision=runtime.precision
+    )
     store = _open_store(image, key, options.embeddings)
-    service = SegmentationService(model, mapping, store, options.zoom)
+    service = SegmentationService(model, mapping, store, options.zoom, runtime)
     spacing = image.geometry.spacing_zyx if image.header.unit == "mm" else None
     return Job(image, SliceStack(image.array, axis, spacing), service)
 

@@ -31,6 +31,15 @@ Model = Annotated[
 Device = Annotated[
     str | None, _option(_MODEL, "--device", text="cpu, cuda or mps; default: the best there is.")
 ]
+Runtime = Annotated[
+    str | None,
+    _option(
+        _MODEL,
+        "--runtime",
+        text="What runs the image encoder: auto, torch, openvino, torch-half or eager. Default: "
+        "NAPARI_MEDICOSAM_RUNTIME, else auto.",
+    ),
+]
 Embeddings = Annotated[
     Path | None, _option(_MODEL, "--embeddings", text="Folder of embeddings to reuse, resume and add to.")
 ]
@@ -67,6 +76,7 @@ class EncodingOptions:
             "hold several; only those of one kind are reused.",
         ),
     ] = "float16"
+    runtime: Runtime = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import typer
 from napari_medicosam.cli import options
 from napari_medicosam.cli.console import download_progress, notes
 from napari_medicosam.cli.job import MEMORY_BYTES, is_same_file
-from napari_medicosam.errors import FileError, WeightsError
+from napari_medicosam.errors import FileError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.session_state import ModelUse, SavedSession, SessionState
     from napari_medicosam.io.volumes import Volume
+    from napari_medicosam.models.encoder_runtimes import EncoderRuntime
     from napari_medicosam.predict.replay import Difference
     from napari_medicosam.predict.service import SegmentationService
     from napari_medicosam.weights.loading import LoadedModel
@@ -72,7 +73,9 @@ def replay(
         raise FileError(f"{session} has no log of how its masks came about: there is nothing to replay")
     _note_versions(session)
     labels, edited = _run(
-        volumes, saved, _Services(device, model, saved.state.model.name, are_others_taken=other_weights)
+        volumes,
+        saved,
+        _Services(device, saved.state.model, model, are_others_taken=other_weights),
     )
     current = {one.time: one.table.current for one in saved.state.times}
     found = differences((labels, edited), (saved.labels, saved.edited), current)
@@ -125,14 +128,18 @@ class _Services:
 
     Args:
         device: of torch; None for the best there is.
-        files: where checkpoints may lie whose names alone the log knows.
+        last: what answered last: its runtime encodes (eager, in a session that names none), and its name may be that
+            of a checkpoint.
+        file: where a checkpoint may lie whose name alone the log knows.
         are_others_taken: weights with another hash than the session names are only noted.
     """
 
-    def __init__(self, device: str | None, *files: Path | str | None, are_others_taken: bool = False) -> None:
-        self._device = device
+    def __init__(
+        self, device: str | None, last: ModelUse, file: Path | None, are_others_taken: bool = False
+    ) -> None:
+        self._device, self._runtime = device, last.runtime or "eager"
         self._are_others_taken = are_others_taken
-        self._files = tuple(Path(one) for one in files if one is not None)
+        self._files = tuple(Path(one) for one in (file, last.name) if one is not None)
         self._models: dict[str, LoadedModel] = {}
         self._made: list[tuple[ModelUse, SegmentationService]] = []
 
@@ -166,10 +173,10 @@ class _Services:
             if not self._are_others_taken:
                 raise WeightsError(f"{told}: a replay needs the same, or --other-weights")
             notes.print(f"note: {told}: masks may differ", markup=False)
-        store = MemoryEmbeddingStore(MEMORY_BYTES).bind(
-            EmbeddingKey(model.spec, model.weights_sha256, use.mapping)
-        )
-        return SegmentationService(model, use.mapping, store, ZoomRule(**use.zoom))
+        runtime = _open_runtime(model, self._runtime)
+        key = EmbeddingKey(model.spec, model.weights_sha256, use.mapping, precision=runtime.precision)
+        store = MemoryEmbeddingStore(MEMORY_BYTES).bind(key)
+        return SegmentationService(model, use.mapping, store, ZoomRule(**use.zoom), runtime)
 
     def _model(self, name: str) -> LoadedModel:
         from napari_medicosam.weights.loading import load_weights
@@ -181,12 +188,27 @@ class _Services:
         return self._models[name]
 
 
+def _open_runtime(model: LoadedModel, name: str) -> EncoderRuntime:
+    """The runtime that a session was made with, or what there is instead."""
+    from napari_medicosam.predict.runtimes import open_runtime
+
+    try:
+        return open_runtime(model, name)
+    except InputError as error:
+        runtime = open_runtime(model, "torch")
+        notes.print(f"note: {error}; {runtime.name} encodes instead, and bits may differ", markup=False)
+        return runtime
+
+
 def _note_versions(session: Path) -> None:
     """Say what has another version here than where the session was saved."""
     from napari_medicosam.io.session_files import read_software
-    from napari_medicosam.io.session_values import software_versions
+    from napari_medicosam.io.session_values import RUNTIME_ENTRY, software_versions
 
     before, now = read_software(session), software_versions()
+    runtime = before.pop(RUNTIME_ENTRY, "")
+    if runtime != "openvino":
+        before.pop("openvino", None)
     other = [
         f"{name} {known}, here {now.get(name, 'none')}"
         for name, known in before.items()

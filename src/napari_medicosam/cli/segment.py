@@ -57,11 +57,10 @@ def segment(
     wanted = read_objects(prompts.point or [], prompts.box or [], prompts.prompts, volume, axis)
     canvas = LabelCanvas(volume.geometry.shape_zyx, wanted, results.overlap)
 
-    job = open_job(
-        volume,
-        axis,
-        JobOptions(how.model, how.window, how.embeddings, how.device, rule, how.embedding_dtype),
+    told = JobOptions(
+        how.model, how.window, how.embeddings, how.device, rule, how.embedding_dtype, how.runtime
     )
+    job = open_job(volume, axis, told)
     notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {axis}")
     bounds = job.z_range(propagation.z_range)
     refinement = Refinement(settings if propagation.three_planes else None, bounds, cleaning)

@@ -55,6 +55,8 @@ class ModelUse:
         mapping: what the word came to; None when no model was needed.
         zoom: fields of `predict.zoom.ZoomRule`.
         propagation: fields of `predict.propagation.PropagationSettings`, `mode` as text.
+        runtime: that encoded (`models.encoder_runtimes`); "" when no model was needed, or nobody said. Entries of a log
+            do not say it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ModelUse:
     mapping: IntensityMapping | None = None
     zoom: Mapping[str, Any] = field(default_factory=dict)
     propagation: Mapping[str, Any] = field(default_factory=dict)
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_PACKAGES = ("napari-medicosam", "napari", "numpy", "torch", "zarr")
+_PACKAGES = ("napari-medicosam", "napari", "numpy", "openvino", "torch", "zarr")
+
+RUNTIME_ENTRY = "encoder_runtime"
+"""What encoded, among the software that a session was made with."""
 
 
 def software_versions() -> dict[str, str]:
@@ -58,7 +62,7 @@ def document_of(state: SessionState, software: Mapping[str, str]) -> SessionDocu
     return SessionDocument(
         format=FORMAT,
         version=VERSION,
-        software=dict(software),
+        software=dict(software) | ({RUNTIME_ENTRY: state.model.runtime} if state.model.runtime else {}),
         image=ImageEntry(
             sha256=image.sha256,
             shape_tzyx=image.shape_tzyx,
@@ -164,7 +168,7 @@ def state_of(document: SessionDocument) -> SessionState:
             ImageReference(
                 image.shape_tzyx, image.dtype, image.spacing_zyx_mm, image.sha256, image.file or ""
             ),
-            model_of(document.model),
+            replace(model_of(document.model), runtime=document.software.get(RUNTIME_ENTRY, "")),
             tuple(_time_state(one, image.shape_tzyx) for one in document.times),
             LabelClasses(tuple(LabelClass(one.id, one.name, one.color) for one in document.classes)),
             CommitPolicy(**document.policy.model_dump()),

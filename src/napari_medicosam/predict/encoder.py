@@ -8,32 +8,53 @@ import numpy as np
 import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from napari_medicosam.models.encoder_runtimes import torch_runtime
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_medicosam.core.intensity import IntensityMapping
+    from napari_medicosam.models.encoder_runtimes import EncoderRuntime
     from napari_medicosam.weights.loading import LoadedModel
 
 
 class SliceEncoder:
-    """Runs a model's image encoder on single slices, with one intensity mapping for all of them.
+    """Runs a model's image encoder on slices, with one intensity mapping for all of them.
 
     The steps are those of `segment_anything.SamPredictor.set_image`, which takes uint8 RGB; grey slices are
     repeated in three channels.
+
+    Args:
+        model: from `load_weights`.
+        mapping: from stored intensities to the model's.
+        runtime: of the model (`open_runtime`); None takes torch's.
     """
 
-    def __init__(self, model: LoadedModel, mapping: IntensityMapping) -> None:
+    def __init__(
+        self, model: LoadedModel, mapping: IntensityMapping, runtime: EncoderRuntime | None = None
+    ) -> None:
         self._sam = model.sam
         self._mapping = mapping
         self._resize = ResizeLongestSide(model.spec.model_size)
+        self.runtime = runtime or torch_runtime(model.sam.image_encoder)
 
     def encode(self, image_slice: NDArray[Any]) -> NDArray[np.float32]:
         """Embedding (C, h, w) float32 of a slice (rows, columns) or (rows, columns, 3) of any real dtype."""
+        embedding: NDArray[np.float32] = self.encode_batch([image_slice])[0]
+        return embedding
+
+    def encode_batch(self, image_slices: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Embeddings (B, C, h, w) float32 of slices, which may differ in size, in one call of the encoder."""
+        with torch.inference_mode():
+            images = [self._sam.preprocess(self._pixels(one)) for one in image_slices]
+            embeddings: NDArray[np.float32] = self.runtime.encode(torch.cat(images)).numpy()
+        return embeddings
+
+    def _pixels(self, image_slice: NDArray[Any]) -> torch.Tensor:
         pixels = self._mapping.to_uint8(image_slice)
         if pixels.ndim == 2:
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
         resized = self._resize.apply_image(np.ascontiguousarray(pixels))
-        with torch.inference_mode():
-            image_BCHW = torch.as_tensor(resized, device=self._sam.device).permute(2, 0, 1)[None].contiguous()
-            embedding = self._sam.image_encoder(self._sam.preprocess(image_BCHW))
-            return np.asarray(embedding[0].float().cpu().numpy())
+        return torch.as_tensor(resized, device=self._sam.device).permute(2, 0, 1)[None].contiguous()

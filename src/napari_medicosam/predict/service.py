@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_medicosam.cache.store import EmbeddingStore
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.intensity import IntensityMapping
+    from napari_medicosam.models.encoder_runtimes import EncoderRuntime
     from napari_medicosam.weights.loading import LoadedModel
 
 VIEW_BYTES = 1 << 28
@@ -46,6 +47,9 @@ MAX_BATCH = 16
 MAX_BATCH_CPU = 4
 """On processors more objects at once fall out of the caches: 16 take a third longer than 16 alone, 4 just as long."""
 
+ENCODE_BATCH = 8
+"""Slices that share an encoder call on GPUs; processors are full with one."""
+
 
 class SegmentationService:
     """One model, one intensity mapping, one embedding store; may be called from any thread.
@@ -56,6 +60,7 @@ class SegmentationService:
         store: made for the same model and mapping (`EmbeddingKey`). Holds whole slices only: on disk one slice has
             one embedding. Those of views stay in memory, as long as the service lives.
         zoom: which objects are looked at in a view, and in which.
+        runtime: that encodes (`open_runtime`), of the precision of the store's key; None takes torch's.
     """
 
     def __init__(
@@ -64,16 +69,23 @@ class SegmentationService:
         mapping: IntensityMapping,
         store: EmbeddingStore,
         zoom: ZoomRule = DEFAULT_ZOOM,
+        runtime: EncoderRuntime | None = None,
     ) -> None:
         self.model = model
         self.mapping = mapping
         self.zoom = zoom
         self._store = store
         self._views = MemoryEmbeddingStore(VIEW_BYTES)
-        self._encoder = SliceEncoder(model, mapping)
+        self._encoder = SliceEncoder(model, mapping, runtime)
         self._predictor = Predictor(model)
+        self.encode_batch = 1 if model.sam.device.type == "cpu" else ENCODE_BATCH
         self._max_batch = MAX_BATCH_CPU if model.sam.device.type == "cpu" else MAX_BATCH
         self._encoding = threading.Lock()
+
+    @property
+    def runtime(self) -> str:
+        """Name of what encodes."""
+        return self._encoder.runtime.name
 
     def segment(self, request: SegmentRequest) -> SegmentResult:
         """The mask that the request's prompts stand for.
@@ -137,6 +149,23 @@ class SegmentationService:
                 if features is None:
                     features = self._store.put(plane, digest, self._encoder.encode(image_slice))
         return Embedding(features, size_yx)
+
+    def embed_many(self, planes: Sequence[SlicePlane], image_slices: Sequence[NDArray[Any]]) -> None:
+        """Store the embeddings of slices, those that are missing in one call of the encoder.
+
+        As many as `encode_batch` at a time are worth their memory.
+        """
+        digests = [slice_digest(one) for one in image_slices]
+        with self._encoding:
+            missing = [
+                n
+                for n, (plane, digest) in enumerate(zip(planes, digests, strict=True))
+                if not self._store.has(plane, digest)
+            ]
+            if missing:
+                found = self._encoder.encode_batch([image_slices[n] for n in missing])
+                for n, features in zip(missing, found, strict=True):
+                    self._store.put(planes[n], digests[n], features)
 
     def is_embedded(self, plane: SlicePlane, image_slice: NDArray[Any]) -> bool:
         """True when asking about this slice will not have to encode it."""

@@ -140,14 +140,17 @@ class Engine:
             return self._service.thing
         import_torch()
         from napari_medicosam.cache.keys import EmbeddingKey
+        from napari_medicosam.predict.runtimes import open_runtime
         from napari_medicosam.predict.service import SegmentationService
 
         model = self._load_model(settings.model, report)
+        report(0, 0, "Preparing the encoder …")
+        runtime = open_runtime(model)
         report(0, 0, "Measuring intensities …")
         wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
         mapping = resolve_intensity(wanted, settings.volume, is_rgb=settings.is_rgb)
-        key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
-        service = SegmentationService(model, mapping, _make_store(settings, key), settings.zoom)
+        key = EmbeddingKey(model.spec, model.weights_sha256, mapping, precision=runtime.precision)
+        service = SegmentationService(model, mapping, _make_store(settings, key), settings.zoom, runtime)
         self._service = Made.of(service, settings.volume, *rest)
         return service
 

@@ -167,6 +167,7 @@ class KeepingMethods(SessionBase):
             next((one for one in reversed(mappings) if one is not None), None),
             asdict(self.zoom),
             self._propagation_settings.as_record(),
+            self._worker.runtime,
         )
         shape_tzyx = (layers.num_times(image), *first.shape_zyx)
         return SessionState(

@@ -46,10 +46,12 @@ class Worker:
     Attributes:
         engine: gives the service.
         encode_seconds: what the last slice took to encode; None before the first.
+        runtime: that encodes for the model that answered last; "" before.
     """
 
     engine: ServiceSource
     encode_seconds: float | None = None
+    runtime: str = ""
     _measured: Made[IntensityMapping] | None = None
     _weights: tuple[str, str] = ("", "")
     _used: dict[tuple[str, str, ZoomRule], Made[ModelUse]] = field(default_factory=dict)
@@ -172,6 +174,7 @@ class Worker:
         model = getattr(service, "model", None)  # a service of another make may have none
         sha256 = getattr(model, "weights_sha256", "")
         self._weights = (settings.model, sha256)
+        self.runtime = getattr(service, "runtime", "")
         if service.mapping is not None and sha256:
             zoom, how = asdict(settings.zoom), PropagationSettings().as_record()
             name = Path(settings.model).name

@@ -1,0 +1,175 @@
+"""Which runtime is taken, how exported graphs are kept, and who shares embeddings."""
+
+import importlib.util
+import logging
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+from predict_helpers import IDENTITY, DictStore
+
+from napari_medicosam.cache.keys import EmbeddingKey, slice_digest
+from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.errors import InputError
+from napari_medicosam.models.encoder_runtimes import EagerRuntime, HalfRuntime
+from napari_medicosam.predict import runtimes
+from napari_medicosam.predict.runtimes import RUNTIME_VARIABLE, RUNTIMES, graphs_folder, open_runtime
+from napari_medicosam.predict.service import SegmentationService
+from napari_medicosam.weights.loading import load_weights
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_weights("sam_test", "cpu")
+
+
+@pytest.fixture
+def image():
+    torch.manual_seed(0)
+    return torch.randn(1, 3, 64, 64)
+
+
+@pytest.fixture
+def openvino_is_measured(monkeypatch):
+    monkeypatch.setattr(runtimes, "OPENVINO_ENCODERS", ("vit",))
+
+
+def export_broken(*_):
+    raise RuntimeError("/home/patient/scan.nii")
+
+
+def test_an_unknown_name_is_an_error(model, monkeypatch):
+    with pytest.raises(InputError, match="'fast': wanted one of auto, torch"):
+        open_runtime(model, "fast")
+    monkeypatch.setenv(RUNTIME_VARIABLE, "quick")
+    with pytest.raises(InputError, match="'quick'"):
+        open_runtime(model)
+
+
+def test_the_argument_comes_before_the_variable(model, monkeypatch):
+    monkeypatch.setenv(RUNTIME_VARIABLE, "eager")
+    assert open_runtime(model).name == "eager"
+    assert open_runtime(model, "torch").name == "torch"
+
+
+def test_without_openvino_torch_is_taken(model, monkeypatch):
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: False)
+    assert open_runtime(model).name == "torch"
+    with pytest.raises(InputError, match=r"napari-medicosam\[openvino\]"):
+        open_runtime(model, "openvino")
+
+
+def test_torch_is_taken_where_openvino_was_not_measured(model, monkeypatch):
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
+    monkeypatch.setattr(runtimes, "_openvino", export_broken)
+    assert runtimes.OPENVINO_ENCODERS == ("tiny_vit",)
+    assert open_runtime(model).name == "torch"
+
+
+def test_torch_is_taken_where_openvino_fails(model, image, openvino_is_measured, monkeypatch, caplog):
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
+    monkeypatch.setattr(runtimes, "_openvino", export_broken)
+    with caplog.at_level(logging.WARNING):
+        runtime = open_runtime(model)
+    assert runtime.name == "torch"
+    assert "openvino failed (RuntimeError)" in caplog.text
+    assert "patient" not in caplog.text
+    torch.testing.assert_close(runtime.encode(image), open_runtime(model, "eager").encode(image))
+    with pytest.raises(InputError, match="cannot run sam_test"):  # asked for by name, it is no other
+        open_runtime(model, "openvino")
+
+
+@needs_openvino
+def test_openvino_encodes_as_torch_does(model, image, openvino_is_measured):
+    runtime = open_runtime(model)
+    assert runtime.name == "openvino"
+    assert runtime.precision == "float32"
+    two = torch.cat([image, image.flip(3)])
+    expected = open_runtime(model, "eager").encode(two)
+    torch.testing.assert_close(runtime.encode(two), expected, atol=1e-4, rtol=1e-4)
+    assert sys.modules["openvino_telemetry"] is None
+
+
+@needs_openvino
+def test_a_graph_is_exported_once_and_again_when_it_is_damaged(model, image, monkeypatch):
+    expected = open_runtime(model, "openvino").encode(image)
+    (folder,) = graphs_folder().iterdir()
+    if os.name == "posix":
+        assert graphs_folder().stat().st_mode & 0o077 == 0
+        assert folder.stat().st_mode & 0o077 == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(runtimes, "export_graph", export_broken)
+        assert torch.equal(open_runtime(model, "openvino").encode(image), expected)
+    weights = folder / "encoder.bin"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    weights.write_bytes(content)
+    assert torch.equal(open_runtime(model, "openvino").encode(image), expected)
+    assert weights.read_bytes() != bytes(content)
+    assert list(graphs_folder().iterdir()) == [folder]
+
+
+@needs_openvino
+def test_a_cache_that_cannot_be_written_costs_no_more_than_speed(
+    model, image, openvino_is_measured, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NAPARI_MEDICOSAM_CACHE", str(tmp_path / "file" / "cache"))
+    runtime = open_runtime(model)
+    assert runtime.name == "torch"
+    assert runtime.encode(image).isfinite().all()
+
+
+def test_old_embeddings_are_those_of_float32_and_others_have_keys_of_their_own(model):
+    key = EmbeddingKey(model.spec, "ab" * 32, IDENTITY)
+    half = EmbeddingKey(model.spec, "ab" * 32, IDENTITY, precision=HalfRuntime.precision)
+    assert "precision" not in key.as_record(0)
+    assert EmbeddingKey(model.spec, "ab" * 32, IDENTITY, precision=EagerRuntime.precision) == key
+    assert half != key
+    assert half.group_name(0) != key.group_name(0)
+
+
+class Counting(EagerRuntime):
+    """What was encoded together."""
+
+    def __init__(self, encoder):
+        super().__init__(encoder)
+        self.batches = []
+
+    def encode(self, image_BCHW):
+        self.batches.append(len(image_BCHW))
+        return super().encode(image_BCHW)
+
+
+def test_slices_are_encoded_together_but_those_that_are_there(model):
+    runtime, store = Counting(model.sam.image_encoder), DictStore()
+    service = SegmentationService(model, IDENTITY, store, runtime=runtime)
+    rng = np.random.default_rng(0)
+    sizes = [(40, 64), (64, 50), (30, 30), (64, 64)]
+    slices = [rng.integers(0, 255, size).astype(np.uint8) for size in sizes]
+    planes = [SlicePlane(0, n) for n in range(4)]
+    alone = service.embed(planes[1], slices[1]).features
+    service.embed_many(planes, slices)
+    assert runtime.batches == [1, 3]
+    assert np.array_equal(store.get(planes[1], slice_digest(slices[1])), alone)
+    for plane, pixels in zip(planes, slices, strict=True):
+        expected = SegmentationService(model, IDENTITY, DictStore()).embed(plane, pixels).features
+        np.testing.assert_allclose(store.get(plane, slice_digest(pixels)), expected, atol=1e-4)
+    service.embed_many(planes, slices)
+    assert runtime.batches == [1, 3]
+
+
+def test_every_name_can_be_asked_for(model, image):
+    expected = open_runtime(model, "eager").encode(image)
+    for name in RUNTIMES:
+        if name == "openvino" and importlib.util.find_spec("openvino") is None:
+            continue
+        runtime = open_runtime(model, name)
+        assert name in ("auto", runtime.name)
+        assert (runtime.encode(image) - expected).abs().max() < 0.05
