@@ -30,6 +30,9 @@ class Discs:
         self.stack = SliceStack(self.array, 0)
         self.asked = []
 
+    def fetch_ahead(self, plane, image_slice):
+        """Nothing is stored."""
+
     def segment(self, request):
         return self.segment_many([request])[0]
 

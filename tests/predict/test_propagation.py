@@ -29,6 +29,9 @@ class Phantom:
         self.stack = SliceStack(self.array, axis)
         self.asked = []
 
+    def fetch_ahead(self, plane, image_slice):
+        """Nothing is stored."""
+
     def segment(self, request):
         self.asked.append(request)
         mask = np.zeros(request.image_slice.shape, bool)

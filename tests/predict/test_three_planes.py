@@ -19,6 +19,9 @@ class Sees:
     def __init__(self, blind=()):
         self.blind, self.asked = blind, []
 
+    def fetch_ahead(self, plane, image_slice):
+        """Nothing is stored."""
+
     def segment(self, request):
         self.asked.append(request.plane)
         box = Region(*(round(v) for v in request.prompts.box.bounds))

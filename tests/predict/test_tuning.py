@@ -36,6 +36,9 @@ class Leaky:
         self.stack = SliceStack(self.array, axis)
         self.asked = []
 
+    def fetch_ahead(self, plane, image_slice):
+        """Nothing is stored."""
+
     def segment(self, request):
         return self.segment_many([request])[0]
 

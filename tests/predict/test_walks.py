@@ -42,6 +42,9 @@ class Crowd:
         self.asked = []
         """(slice, objects) of each call."""
 
+    def fetch_ahead(self, plane, image_slice):
+        """Nothing is stored."""
+
     def segment(self, request):
         return self.segment_many([request])[0]
 

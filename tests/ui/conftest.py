@@ -26,6 +26,7 @@ class FakeService:
     requests: list[SegmentRequest] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
     encoded: set[Any] = field(default_factory=set)
+    order: list[Any] = field(default_factory=list)
     entered: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
@@ -45,7 +46,12 @@ class FakeService:
         self.entered.set()
         if not self.gate.wait(60):
             raise TimeoutError("nobody opened the gate")
+        if plane not in self.encoded:
+            self.order.append(plane)
         self.encoded.add(plane)
+
+    def fetch_ahead(self, plane: Any, image_slice: Any) -> None:
+        """Nothing is stored."""
 
     def segment(self, request: SegmentRequest) -> SegmentResult:
         self.embed(request.plane, request.image_slice)

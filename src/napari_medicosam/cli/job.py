@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_medicosam.predict.service import SegmentationService
     from napari_medicosam.weights.loading import LoadedModel
 
-MEMORY_BYTES = 2 * 1024**3
-"""Embeddings kept in memory while a command runs; about 1000 slices."""
+MEMORY_BYTES = 1024**3
+"""Embeddings kept in memory while a command runs; about 500 slices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,16 @@ class SegmentationService:
                 for n, features in zip(missing, found, strict=True):
                     self._store.put(planes[n], digests[n], features)
 
+    def fetch_ahead(self, plane: SlicePlane, image_slice: NDArray[Any]) -> None:
+        """Have the slice's embedding at hand while another slice is decoded, from a thread beside the one that does.
+
+        On a processor it is only read from the store, as encoding would take the cores that decode.
+        """
+        if self.model.sam.device.type == "cpu":
+            self._store.get(plane, slice_digest(image_slice))
+        else:
+            self.embed(plane, image_slice)
+
     def is_embedded(self, plane: SlicePlane, image_slice: NDArray[Any]) -> bool:
         """True when asking about this slice will not have to encode it."""
         return self._store.has(plane, slice_digest(image_slice))

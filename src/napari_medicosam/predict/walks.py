@@ -17,6 +17,7 @@ from napari_medicosam.core.interpolation import interpolate_between
 from napari_medicosam.core.metrics import iou
 from napari_medicosam.core.prompt_derivation import BoxExtension, PromptMode, derive_prompts
 from napari_medicosam.core.results import SegmentRequest, SegmentResult
+from napari_medicosam.predict.lookahead import SliceLookahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -182,16 +183,17 @@ def walk_together(
     waiting: dict[int, Step] = {}
     for number, way in enumerate(ways):
         _wait(waiting, number, next(way, None))
-    while waiting:
-        place = min(step.place for step in waiting.values())
-        here = [number for number in sorted(waiting) if waiting[number].place == place]
-        answers = _ask(service, stack, [(walks[number], waiting.pop(number)) for number in here])
-        for number, answer in zip(here, answers, strict=True):
-            said = _sent(ways[number], answer)
-            while isinstance(said, SegmentResult):
-                yield said
-                said = next(ways[number], None)
-            _wait(waiting, number, said)
+    with SliceLookahead(service, stack) as lookahead:
+        while waiting:
+            place = min(step.place for step in waiting.values())
+            here = [number for number in sorted(waiting) if waiting[number].place == place]
+            asked = [(walks[number], waiting.pop(number)) for number in here]
+            for number, answer in zip(here, _ask(service, stack, lookahead, asked), strict=True):
+                said = _sent(ways[number], answer)
+                while isinstance(said, SegmentResult):
+                    yield said
+                    said = next(ways[number], None)
+                _wait(waiting, number, said)
 
 
 def _wait(waiting: dict[int, Step], number: int, said: Step | SegmentResult | None) -> None:
@@ -208,9 +210,13 @@ def _sent(way: Steps, answer: SegmentResult) -> Step | SegmentResult | None:
 
 
 def _ask(
-    service: SegmentationService, stack: SliceStack, steps: Sequence[tuple[Walk, Step]]
+    service: SegmentationService,
+    stack: SliceStack,
+    lookahead: SliceLookahead,
+    steps: Sequence[tuple[Walk, Step]],
 ) -> list[SegmentResult]:
     """The answers to steps of several walks on one slice."""
-    pixels = stack.pixels(steps[0][1].index)
+    step = steps[0][1]
+    pixels = lookahead.pixels(step.index, step.index + (-1 if step.sweep.is_downward else 1))
     requests = [walk.request(step, stack, pixels) for walk, step in steps]
     return [service.segment(requests[0])] if len(requests) == 1 else service.segment_many(requests)

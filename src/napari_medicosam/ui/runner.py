@@ -2,6 +2,7 @@
 
 Questions wait in a queue of length one a key, newest wins: moving a point asks about one slice many times, and
 only the last time counts. A stream (propagation) goes on one item at a time, and questions go first in between.
+A filler (encoding ahead) goes on one item at a time while there is neither.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Runner:
         self._news = threading.Condition()
         self._questions: dict[Hashable, _Work] = {}
         self._stream: _Work | None = None
+        self._filler: _Work | None = None
         self._active: _Work | None = None
         self._open: set[_Work] = set()
         self._is_draining = False
@@ -134,6 +136,28 @@ class Runner:
             self._drop(replaced)
         self._wake()
 
+    def fill(self, start: StreamTask) -> None:
+        """Run a generator while there is nothing else to do; one that was running is dropped.
+
+        Nobody is told of it, and nobody waits for it. Does nothing once closed, nor in a synchronous runner, which is
+        never idle.
+        """
+        if self.closing.is_set() or self.synchronous:
+            return
+        self.stop_filling()
+        work = _Work(start, _ignore, lambda: None, is_quiet=True)
+        with self._news:
+            self._filler = work
+        self._opened(work)
+        self._wake()
+
+    def stop_filling(self) -> None:
+        """Drop what runs while there is nothing else to do."""
+        with self._news:
+            dropped, self._filler = self._filler, None
+        if dropped is not None:
+            self._drop(dropped)
+
     def cancel(self) -> None:
         """Drop all that waits, and what runs as soon as it reports or yields, but for what is kept.
 
@@ -142,9 +166,8 @@ class Runner:
         with self._news:
             dropped = [work for work in self._questions.values() if not work.is_kept]
             self._questions = {key: work for key, work in self._questions.items() if work.is_kept}
-            if self._stream is not None:
-                dropped.append(self._stream)
-                self._stream = None
+            dropped += [work for work in (self._stream, self._filler) if work is not None]
+            self._stream = self._filler = None
             for work in self._open.difference(dropped):  # what runs, and what is done but not delivered yet
                 if not work.is_kept:
                     work.cancelled.set()
@@ -282,12 +305,14 @@ class Runner:
                 self._step(work)
                 continue
             with self._news:
-                self._news.wait_for(lambda: self._questions or self._stream or self.closing.is_set())
+                self._news.wait_for(
+                    lambda: self._questions or self._stream or self._filler or self.closing.is_set()
+                )
 
     def _take(self) -> _Work | None:
-        """The newest question (that is where the user looks), else the stream."""
+        """The newest question (that is where the user looks), else the stream, else the filler."""
         with self._news:
-            work = self._questions.popitem()[1] if self._questions else self._stream
+            work = self._questions.popitem()[1] if self._questions else self._stream or self._filler
             self._active = work
             return work
 
@@ -297,7 +322,7 @@ class Runner:
                 raise Cancelled
             self._post(lambda: self._progress(work, done, total, text))
 
-        is_over = work is not self._stream
+        is_over = work is not self._stream and work is not self._filler
         news: Callable[[], None] | None = None
         try:
             item = _next(work, report)
@@ -312,6 +337,8 @@ class Runner:
             is_over = is_over or work.cancelled.is_set()
             if is_over and self._stream is work:
                 self._stream = None
+            if is_over and self._filler is work:
+                self._filler = None
             self._active = None
         try:
             if news is not None:

@@ -129,12 +129,20 @@ class SegmentWidget(QWidget):
         for name, tip in ZOOM_HELP.items():
             self._zoom.addItem(name)
             self._zoom.setItemData(self._zoom.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._ahead = QCheckBox("encode ahead")
+        self._ahead.setToolTip(
+            "While nothing else is to be done, the slices that come next as you scroll are encoded, so that they "
+            "answer at once; without, a slice is encoded when it is first asked about"
+        )
+        zoom_and_ahead = QHBoxLayout()
+        zoom_and_ahead.addWidget(self._zoom, stretch=1)
+        zoom_and_ahead.addWidget(self._ahead)
         part = QGroupBox("Image and model")
         form = QFormLayout(part)
         close_together(form)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for text, row in (
-            ("Image", self._image), ("Model", self._model), ("Window", self._window), ("Zoom", self._zoom),
+            ("Image", self._image), ("Model", self._model), ("Window", self._window), ("Zoom", zoom_and_ahead),
         ):  # fmt: skip
             form.addRow(text, row)
         return part
@@ -181,6 +189,7 @@ class SegmentWidget(QWidget):
         self._model.opening.connect(self._refresh_models)
         self._model.activated.connect(self._on_model_activated)
         self._zoom.activated.connect(self._on_zoom_activated)
+        self._ahead.clicked.connect(self._on_ahead_clicked)
         for name, tool in self._tools.items():
             tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
         self._undo.clicked.connect(self._on_undo_clicked)
@@ -276,6 +285,7 @@ class SegmentWidget(QWidget):
         self._restore_bar.refresh()
         self._propagation.refresh()
         self._zoom.setCurrentText(session.zoom.policy)
+        self._ahead.setChecked(session.encodes_ahead)
         self._bar.setVisible(session.is_busy)
         self._cancel.setVisible(session.is_busy)
         self._status.setText(next_step(session))
@@ -305,6 +315,9 @@ class SegmentWidget(QWidget):
 
     def _on_zoom_activated(self) -> None:
         self._session.set_zoom(self._zoom.currentText())
+
+    def _on_ahead_clicked(self, checked: bool) -> None:
+        self._session.encodes_ahead = checked
 
     def _on_tool_clicked(self, name: Any, checked: bool) -> None:
         with told():

@@ -98,6 +98,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._tidying.stop()
         self._tidying.timeout.disconnect(self._tidy)
         self._sizes.close()
+        self._ahead.close()
         self._pipeline.clean_up_preview.close()
         self.windowing.close()
         self._runner.close()
@@ -317,6 +318,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._tidying.start()
 
     def _on_image_replaced(self, image: Image) -> None:
+        self._runner.stop_filling()
         begin_log(self._images.times_of(image), "other pixels")  # on these, the model was never asked
         if self.image is image:
             self._pipeline.pixels_replaced()

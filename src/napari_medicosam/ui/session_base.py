@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_medicosam.core.arguments import yes_or_no
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotated_images import AnnotatedImages
+from napari_medicosam.ui.encoding_ahead import EncodingAhead
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
@@ -58,11 +60,25 @@ class SessionBase:
         self.events = self._bench.events
         self._images = AnnotatedImages()
         self._sizes = ObjectSizes(self._bench)
+        self._ahead = EncodingAhead(self._bench, viewer)
 
     @property
     def image(self) -> Image | None:
         """The image layer that is annotated."""
         return None if self._annotation is None else self._annotation.image
+
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether the slices that come next as one scrolls are encoded while nothing else is to be done.
+
+        Only with a model that has been used on the image, and that takes less than a second a slice. Settable.
+        """
+        return self._ahead.is_on
+
+    @encodes_ahead.setter
+    def encodes_ahead(self, is_on: bool) -> None:
+        self._ahead.is_on = yes_or_no(is_on, "encodes_ahead")
+        self.events.changed.emit()
 
     @property
     def is_3d(self) -> bool:

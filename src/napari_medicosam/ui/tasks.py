@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from napari_medicosam.core.measurements import measure_label_map, measurements_t
 from napari_medicosam.core.post_processing import CleanUp, clean_up_inside
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.core.session_state import ModelUse
-from napari_medicosam.errors import FileError
+from napari_medicosam.errors import FileError, MedicoSamError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
 from napari_medicosam.predict.objects import as_clicked
 from napari_medicosam.predict.propagation import Gap, ObjectRun, PropagationSettings, propagate_objects
@@ -25,7 +26,7 @@ from napari_medicosam.predict.tuning import tune_on_object
 from napari_medicosam.ui.engine import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from napari_medicosam.predict.zoom import ZoomRule
     from napari_medicosam.ui.engine import Service, ServiceSettings, ServiceSource
     from napari_medicosam.ui.runner import Report
+
+
+AHEAD_SECONDS = 1.0
+"""A slice that takes longer is not encoded before somebody asks: the next question would have to wait for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +59,7 @@ class Worker:
     runtime: str = ""
     _measured: Made[IntensityMapping] | None = None
     _weights: tuple[str, str] = ("", "")
+    _served: Made[None] | None = None
     _used: dict[tuple[str, str, ZoomRule], Made[ModelUse]] = field(default_factory=dict)
 
     def window_range(self, settings: ServiceSettings) -> tuple[float, float] | None:
@@ -72,6 +78,13 @@ class Worker:
         """Of the weights that answered last, if they are this model's; else "". For the GUI thread."""
         name, sha256 = self._weights
         return sha256 if name == model else ""
+
+    def has_served(self, settings: ServiceSettings) -> bool:
+        """Whether a service was made from these settings and is at hand. For the GUI thread."""
+        served = self._served
+        return served is not None and served.is_from(
+            settings.volume, *settings.without_pixels, settings.folder
+        )
 
     def use_of(self, settings: ServiceSettings, how: PropagationSettings | None = None) -> ModelUse | None:
         """What answered with these settings, once it did; None for a service that nobody can make again.
@@ -95,6 +108,21 @@ class Worker:
     ) -> None:
         """Load the model and encode the slice that is looked at, so that the first click is fast."""
         self._encode(self._service(settings, report), plane, image_slice, report)
+
+    def encode_ahead(
+        self, settings: ServiceSettings, planes: Sequence[SlicePlane], report: Report
+    ) -> Iterator[None]:
+        """Encode slices that nobody has asked about, one at a time, as long as that is quick; tells nothing.
+
+        Where it cannot be done whoever asks about the slice is told why.
+        """
+        with suppress(MedicoSamError):
+            service = self._service(settings, _tell_nobody)
+            for plane in planes:
+                if self.encode_seconds is not None and self.encode_seconds > AHEAD_SECONDS:
+                    return
+                self._encode(service, plane, np.array(plane.cut(settings.volume)), _tell_nobody)
+                yield
 
     def propagate(
         self, settings: ServiceSettings, run: Propagation, report: Report
@@ -169,6 +197,7 @@ class Worker:
 
     def _service(self, settings: ServiceSettings, report: Report) -> Service:
         service = self.engine.service(settings, report)
+        self._served = Made.of(None, settings.volume, *settings.without_pixels, settings.folder)
         if service.mapping is not None:
             self._measured = Made.of(service.mapping, settings.volume, settings.model, settings.window)
         model = getattr(service, "model", None)  # a service of another make may have none
@@ -247,6 +276,10 @@ class Propagation:
         if self.from_shapes:
             return _inside(part.filled_from, bounds)
         return set(range(*bounds)) - _inside(part.run.skip, bounds)
+
+
+def _tell_nobody(done: int, total: int, text: str) -> None:
+    """In the place of a report that would be shown to the user."""
 
 
 def _inside(gaps: Iterable[Gap], bounds: tuple[int, int]) -> set[int]:
