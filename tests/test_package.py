@@ -111,7 +111,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     extras = project["optional-dependencies"]
     declared = {
         normalised(re.split(r"[\[<>=!~; ]", requirement)[0])
-        for requirement in [*project["dependencies"], *extras["train"], *extras["remote"]]
+        for requirement in [*project["dependencies"], *extras["train"], *extras["remote"], *extras["cluster"]]
     }
     providers = metadata.packages_distributions()
     undeclared: dict[str, set[str]] = {}

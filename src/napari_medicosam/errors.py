@@ -29,3 +29,7 @@ class CacheError(MedicoSamError):
 
 class TrainingError(MedicoSamError):
     """A training config, data set or run folder that cannot be used, or a training step that went wrong."""
+
+
+class ClusterError(MedicoSamError):
+    """A cluster for many images that cannot be reached, is not set up for this package, or was lost."""

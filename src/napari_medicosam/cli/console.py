@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -25,8 +26,27 @@ if TYPE_CHECKING:
 
     import typer
 
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+_is_silent: ContextVar[bool] = ContextVar("is_silent", default=False)
+
+
+class _Notes(Console):
+    def print(self, *objects: Any, **how: Any) -> None:
+        if not _is_silent.get():
+            super().print(*objects, **how)
+
+
+notes = _Notes(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No notes and no bars from this thread: of many images only the whole is shown, and a worker's log stays empty."""
+    before = _is_silent.set(True)
+    try:
+        yield
+    finally:
+        _is_silent.reset(before)
 
 
 def slice_progress() -> Progress:
@@ -40,6 +60,7 @@ def slice_progress() -> Progress:
         TextColumn("left at most"),
         console=notes,
         transient=True,
+        disable=_is_silent.get(),
     )
 
 
@@ -49,7 +70,7 @@ def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=notes, transient=True) as bar:
+    with Progress(*columns, console=notes, transient=True, disable=_is_silent.get()) as bar:
         task: TaskID | None = None
 
         def show(done: int, total: int | None) -> None:

@@ -1,27 +1,31 @@
-"""`medicosam embed`: encode a volume ahead, so that segmenting it later answers at once."""
+"""`medicosam embed`: encode volumes ahead, so that segmenting them later answers at once."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from napari_medicosam.cli import options
+from napari_medicosam.cli.batch_options import BatchOptions
 from napari_medicosam.cli.console import notes, slice_progress
 from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.cli.job import JobOptions, axis_of, open_job
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @grouped
 def embed(
-    image: options.Image,
+    what: BatchOptions,
     embeddings: options.EmbeddingsFolder,
     how: options.EncodingOptions,
     z_range: options.ZRange = None,
 ) -> None:
     """Encode the slices of IMAGE into a folder that `medicosam segment --embeddings` then reads.
 
-    Slices that are there already are skipped, so it may be stopped and started at any time.
+    Slices that are there already are skipped, so it may be stopped and started at any time. Several images, folders of
+    images or --batch FILE are worked on at once, here or on a Dask cluster; each has its own folder in DIR.
     """
-    from napari_medicosam.io.volumes import read_volume
-
-    volume = read_volume(image)
     wanted = JobOptions(
         how.model,
         how.window,
@@ -29,8 +33,28 @@ def embed(
         how.device,
         embedding_dtype=how.embedding_dtype,
         runtime=how.runtime,
+        is_shared=what.is_batch,
+        keep_in_memory=False,
     )
-    job = open_job(volume, axis_of(volume, how.axis), wanted)
+    if what.is_batch:
+        from napari_medicosam.cli.batch import embed_batch
+
+        embed_batch(what, wanted, how.axis, z_range)
+        return
+    done, there = embed_image(what.only_image, wanted, how.axis, z_range)
+    notes.print(f"encoded {done} slices, {there} were there already: {embeddings}")
+
+
+def embed_image(image: Path, wanted: JobOptions, axis: str, z_range: str | None) -> tuple[int, int]:
+    """Encode the slices of one image that are not in its folder yet: how many it were, and how many were there.
+
+    Raises:
+        MedicoSamError: for an image, a model or a folder that cannot be used; slices that were encoded before are kept.
+    """
+    from napari_medicosam.io.volumes import read_volume
+
+    volume = read_volume(image)
+    job = open_job(volume, axis_of(volume, axis), wanted)
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
     missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0
@@ -44,7 +68,7 @@ def embed(
                 progress.advance(task, len(few))
     except KeyboardInterrupt:
         notes.print(
-            f"stopped after {done} of {len(missing)} slices; they are kept in {embeddings}, run again to go on"
+            f"stopped after {done} of {len(missing)} slices; they are kept in {wanted.embeddings}, run again to go on"
         )
         raise
-    notes.print(f"encoded {done} slices, {len(indices) - done} were there already: {embeddings}")
+    return done, len(indices) - done

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medicosam.cache.keys import EmbeddingKey
+from napari_medicosam.cli.loaded_model import load_once, runtime_once
 from napari_medicosam.core.geometry import SliceStack
+from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 1024**3
 """Embeddings kept in memory while a command runs; about 500 slices."""
 
+_FOLDER_DIGITS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
@@ -36,6 +40,8 @@ class JobOptions:
         embedding_dtype: what embeddings are kept as.
         zoom: which objects are looked at in a view of the slice.
         runtime: that encodes; None as `open_runtime` has it.
+        is_shared: `embeddings` is a folder for many images; each has its own in it, named by a digest of its pixels.
+        keep_in_memory: embeddings on disk are also held in memory, for a command that asks for them again.
     """
 
     model: str
@@ -45,6 +51,8 @@ class JobOptions:
     zoom: ZoomRule = DEFAULT_ZOOM
     embedding_dtype: str = "float16"
     runtime: str | None = None
+    is_shared: bool = False
+    keep_in_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,30 +103,33 @@ def open_job(image: Volume, axis: int, options: JobOptions) -> Job:
     """Load the model, resolve the intensity mapping, open the embedding store."""
     from napari_medicosam.cache.keys import EmbeddingKey
     from napari_medicosam.cli.console import download_progress
-    from napari_medicosam.predict.runtimes import check_runtime, open_runtime
+    from napari_medicosam.predict.runtimes import check_runtime
     from napari_medicosam.predict.service import SegmentationService
-    from napari_medicosam.weights.loading import load_weights
 
     if options.runtime is not None:
         check_runtime(options.runtime)
     with download_progress(options.model) as progress:
-        model = load_weights(options.model, options.device, progress)
+        model = load_once(options.model, options.device, progress)
     mapping = resolve_intensity(options.window or model.window, image.array, is_rgb=image.is_rgb)
-    runtime = open_runtime(model, options.runtime)
+    runtime = runtime_once(model, options.runtime)
     key = EmbeddingKey(
         model.spec, model.weights_sha256, mapping, options.embedding_dtype, precision=runtime.precision
     )
-    store = _open_store(image, key, options.embeddings)
+    store = _open_store(image, key, options)
     service = SegmentationService(model, mapping, store, options.zoom, runtime)
     spacing = image.geometry.spacing_zyx if image.header.unit == "mm" else None
     return Job(image, SliceStack(image.array, axis, spacing), service)
 
 
-def _open_store(image: Volume, key: EmbeddingKey, folder: Path | None) -> EmbeddingStore:
+def _open_store(image: Volume, key: EmbeddingKey, options: JobOptions) -> EmbeddingStore:
     from napari_medicosam.cache.memory import MemoryEmbeddingStore
     from napari_medicosam.cache.store import TieredEmbeddingStore, ZarrEmbeddingStore
 
+    folder = options.embeddings
     memory = MemoryEmbeddingStore(MEMORY_BYTES).bind(key)
     if folder is None:
         return memory
-    return TieredEmbeddingStore(memory, ZarrEmbeddingStore(folder, key, image.geometry.shape_zyx))
+    if options.is_shared:
+        folder = folder / image_digest([image.array])[:_FOLDER_DIGITS]
+    disk = ZarrEmbeddingStore(folder, key, image.geometry.shape_zyx)
+    return TieredEmbeddingStore(memory, disk) if options.keep_in_memory else disk

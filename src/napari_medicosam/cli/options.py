@@ -21,9 +21,6 @@ _CLEAN_UP, _RESULTS = "Clean-up of each object", "Results"
 
 _Z_RANGE = "START,STOP: only slices START <= z < STOP along the axis."
 
-Image = Annotated[
-    Path, typer.Argument(help="NIfTI, NRRD, MHA, TIFF, PNG, JPEG, DICOM or OME-Zarr; 2D, RGB or 3D.")
-]
 Model = Annotated[
     str,
     _option(_MODEL, "--model", "-m", text="A name that `medicosam models` lists, or a checkpoint file."),
@@ -117,7 +114,11 @@ class PromptOptions:
     ] = None
     prompts: Annotated[
         Path | None,
-        _option(_PROMPTS, "--prompts", text="JSON with many objects: id, name, points, boxes, mask."),
+        _option(
+            _PROMPTS,
+            "--prompts",
+            text="JSON with many objects: id, name, points, boxes, mask. Of many images: a folder of them, by name.",
+        ),
     ] = None
 
 
@@ -212,7 +213,12 @@ class ResultOptions:
 
     output: Annotated[
         Path,
-        _option(_RESULTS, "--output", "-o", text="Label map to write; the suffix says the format."),
+        _option(
+            _RESULTS,
+            "--output",
+            "-o",
+            text="Label map to write; the suffix says the format. Of many images: a folder.",
+        ),
     ]
     report: Annotated[
         Path | None,

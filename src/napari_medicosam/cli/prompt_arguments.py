@@ -161,16 +161,7 @@ def objects_from_file(path: Path, image: Volume, axis: int) -> list[ObjectPrompt
         FileError: when the file or a mask file cannot be read.
         InputError: for fields of a wrong form, two objects with one id, or prompts outside the image.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        # the list of objects may also stand alone
-        parsed = PromptsFile.model_validate({"objects": content} if isinstance(content, list) else content)
-    except ValidationError as error:  # a ValueError too, so it comes first
-        raise InputError(f"{path}: {_first_problem(error)}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"cannot read prompts from {path}: {error}") from error
-    if not parsed.objects:
-        raise InputError(f"{path} lists no object")
+    parsed = read_prompts_file(path)
     found: list[ObjectPrompts] = []
     for number, record in enumerate(parsed.objects, start=1):
         where = f"{path.name}, object {record.id or number}"
@@ -187,6 +178,26 @@ def objects_from_file(path: Path, image: Volume, axis: int) -> list[ObjectPrompt
         if ids.count(object_id) > 1:
             raise InputError(f"{path}: id {object_id} is used by {ids.count(object_id)} objects")
     return found
+
+
+def read_prompts_file(path: Path) -> PromptsFile:
+    """The records of a prompts file, at least one.
+
+    Raises:
+        FileError: when it cannot be read.
+        InputError: for fields of a wrong form, or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        # the list of objects may also stand alone
+        parsed = PromptsFile.model_validate({"objects": content} if isinstance(content, list) else content)
+    except ValidationError as error:  # a ValueError too, so it comes first
+        raise InputError(f"{path}: {first_problem(error)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"cannot read prompts from {path}: {error}") from error
+    if not parsed.objects:
+        raise InputError(f"{path} lists no object")
+    return parsed
 
 
 def _mask_of(path: Path, label: int | None, image: Volume) -> NDArray[np.bool_]:
@@ -207,7 +218,8 @@ def _fields(given: str | Sequence[float | str]) -> list[float | str]:
     return [*given.split(",")] if isinstance(given, str) else [*given]
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a record of the user's, and where."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     return f"{place}: {first['msg']}"

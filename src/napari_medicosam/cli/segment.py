@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.cli import options
+from napari_medicosam.cli.batch_options import BatchOptions
 from napari_medicosam.cli.console import notes, slice_progress
 from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.cli.job import JobOptions, axis_of, is_same_file, open_job
@@ -19,7 +22,6 @@ from napari_medicosam.predict.zoom import ZoomRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari_medicosam.cli.job import Job
     from napari_medicosam.core.prompts import ObjectPrompts
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @grouped
 def segment(
-    image: options.Image,
+    what: BatchOptions,
     results: options.ResultOptions,
     prompts: options.PromptOptions,
     how: options.SegmentOptions,
@@ -41,9 +43,43 @@ def segment(
     label map has the very geometry of IMAGE.
 
         medicosam segment ct.nii.gz -o liver.nii.gz --box 60,30,20,80,70 --propagate
+
+    Several images, folders of images or --batch FILE are worked on at once, here or on a Dask cluster; LABELS then is
+    a folder. What is done is skipped.
+    """
+    if what.is_batch:
+        from napari_medicosam.cli.batch import segment_batch
+
+        segment_batch(what, SegmentOrder(Path(), results, prompts, how, propagation, clean_up))
+        return
+    segment_image(SegmentOrder(what.only_image, results, prompts, how, propagation, clean_up))
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOrder:
+    """All that is needed to segment one image: the image, and the options in their groups.
+
+    `is_shared` says that the folder of embeddings is one for many images, see `JobOptions`.
+    """
+
+    image: Path
+    results: options.ResultOptions
+    prompts: options.PromptOptions
+    how: options.SegmentOptions
+    propagation: options.PropagationOptions
+    clean_up: options.CleanUpOptions
+    is_shared: bool = False
+
+
+def segment_image(order: SegmentOrder) -> SegmentReport:
+    """Segment one image, write its label map and, if wanted, the report, which is returned.
+
+    Raises:
+        MedicoSamError: for what cannot be read, asked or written; then nothing is written.
     """
     from napari_medicosam.io.volumes import check_writable, read_volume, write_labels
 
+    image, results, how, propagation = order.image, order.results, order.how, order.propagation
     output, overwrite = results.output, results.overwrite
     settings = _settings(propagation)
     rule = ZoomRule(how.zoom)
@@ -53,12 +89,20 @@ def segment(
     axis = axis_of(volume, how.axis)
     if propagation.three_planes and volume.is_2d:
         raise InputError("--three-planes: a 2D image has one plane, wanted a volume")
-    cleaning = clean_up_of(clean_up, axis)
-    wanted = read_objects(prompts.point or [], prompts.box or [], prompts.prompts, volume, axis)
+    cleaning = clean_up_of(order.clean_up, axis)
+    asked = order.prompts
+    wanted = read_objects(asked.point or [], asked.box or [], asked.prompts, volume, axis)
     canvas = LabelCanvas(volume.geometry.shape_zyx, wanted, results.overlap)
 
     told = JobOptions(
-        how.model, how.window, how.embeddings, how.device, rule, how.embedding_dtype, how.runtime
+        how.model,
+        how.window,
+        how.embeddings,
+        how.device,
+        rule,
+        how.embedding_dtype,
+        how.runtime,
+        order.is_shared,
     )
     job = open_job(volume, axis, told)
     notes.print(f"model {job.model.name}, window {job.mapping}, slices along axis {axis}")
@@ -75,12 +119,14 @@ def segment(
     seconds = time.perf_counter() - start
     names = {one.object_id: one.name for one in wanted if one.name}
     write_labels(output, canvas.labels, volume, overwrite=overwrite, classes=names)
+    report = SegmentReport(job, settings, refinement, results.overlap, found, seconds)
     if results.report is not None:
-        SegmentReport(job, settings, refinement, results.overlap, found, seconds).write(results.report)
+        report.write(results.report)
     for one in found:
         size = f"{one.voxels} voxels, {one.voxels * volume.geometry.voxel_volume_mm3 / 1000:.1f} mL"
         notes.print(f"{one.wanted}: {len(one.slices)} slices, {size}", markup=False)
     notes.print(f"wrote {output} after {seconds:.0f} s", markup=False)
+    return report
 
 
 def _segment(

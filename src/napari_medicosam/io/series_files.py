@@ -68,7 +68,7 @@ def find_series(folder: Path, output: Path, initial_masks: Path | None, pattern:
         FileError: for a folder that is none or cannot be read; for two images whose labels would be one file.
     """
     skipped: list[Skipped] = []
-    images = _images_in(folder, pattern, skipped)
+    images = images_in(folder, pattern, skipped)
     label_paths = {image: output / label_name(image.name) for image in images}
     _check_distinct(label_paths)
     own = {path.name for path in label_paths.values()} if _is_same(folder, output) else set()
@@ -94,7 +94,12 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-def _images_in(folder: Path, pattern: str, skipped: list[Skipped]) -> list[Path]:
+def images_in(folder: Path, pattern: str, skipped: list[Skipped]) -> list[Path]:
+    """Image files directly in a folder, in natural order; what else is there is added to `skipped`.
+
+    Raises:
+        FileError: for a folder that is none or cannot be read.
+    """
     images: list[Path] = []
     for path in _listed(folder):
         reason = _reason_against(path, pattern)
