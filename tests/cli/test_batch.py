@@ -148,6 +148,28 @@ def test_a_list_says_prompts_and_outputs(scans, tmp_path):
     assert "late" not in json.dumps(record)  # no names of files: they often are patient names
 
 
+def test_labels_never_replace_a_scan_of_the_list(scans, tmp_path):
+    listed = tmp_path / "list.json"
+    rows = [
+        {"image": "scans/a.nii.gz", "name": "1", "output": "late/a.nii.gz"},
+        {"image": "scans/late/a.nii.gz"},
+    ]
+    listed.write_text(json.dumps(rows))
+    before = contents(scans)
+    with pytest.raises(FileError, match="labels never replace a scan"):
+        run("segment", "--batch", listed, "-o", scans, *HERE, *BOX, "--overwrite")
+    assert contents(scans) == before
+
+
+def test_a_file_at_the_place_of_a_record_stays(scans, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_labels.nii.gz.json").write_text('{"mine": 1}')
+    result = run("segment", scans / "a.nii.gz", "-o", out, *HERE, *BOX)
+    assert result.exit_code == 1
+    assert contents(out) == {"a_labels.nii.gz.json": b'{"mine": 1}'}
+
+
 def test_prompts_of_a_folder_by_name(scans, tmp_path):
     (scans / "bad.nii.gz").unlink()
     prompts = tmp_path / "prompts"

@@ -106,9 +106,15 @@ def _order_of(item: BatchItem, order: SegmentOrder, folder: Path) -> SegmentOrde
 
 
 def _check_outputs(tasks: Sequence[SegmentTask]) -> None:
+    """No label map may land on an image of the batch, or on another label map."""
+    images = {task.order.image.resolve() for task in tasks}
     names: dict[str, str] = {}
     for task in tasks:
         output = task.order.results.output
+        if output.resolve() in images:
+            raise FileError(
+                f"{output} is an image itself: labels never replace a scan, wanted another output"
+            )
         if suffix_of(output) is None:
             raise InputError(f"labels of {task.name} cannot go to {output}: wanted a file, such as .nii.gz")
         other = names.setdefault(str(output).casefold(), task.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ def run_on_cluster(client: Any, tasks: Iterable[BatchTask], terms: Terms, retrie
             continue
         for another in islice(waiting, 1):
             start(another, 1)
-        yield Outcome(outcome.name, outcome.state, outcome.seconds, outcome.detail, tries)
+        yield replace(outcome, tries=tries)
 
 
 def _outcome_of(future: Any, task: BatchTask) -> Outcome:

@@ -42,11 +42,16 @@ class BatchRecord:
     run: str
     report: dict[str, Any]
 
+    @staticmethod
+    def path_for(target: Path) -> Path:
+        """Where the record of a label map lies."""
+        return target.with_name(f"{target.name}.json")
+
     @classmethod
     def read_for(cls, target: Path) -> BatchRecord | None:
         """The record of a label map; None when there is none, or one that is not ours."""
         try:
-            content = json.loads(_record_path(target).read_text(encoding="utf-8"))
+            content = json.loads(cls.path_for(target).read_text(encoding="utf-8"))
             return cls(**content)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
@@ -68,7 +73,7 @@ class BatchRecord:
 
     def write_for(self, target: Path) -> None:
         """Write it beside the place of the label map, in one step."""
-        path = _record_path(target)
+        path = self.path_for(target)
         beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
         try:
             beside.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -132,10 +137,6 @@ def sweep_attempts(parents: Iterable[Path], run: str | None) -> None:
                 is_old = time.time() - left.stat().st_mtime > _LEFTOVER_AGE_S
                 if is_old or (run is not None and left.name.startswith(f"{_PREFIX}{run}-")):
                     shutil.rmtree(left, ignore_errors=True)
-
-
-def _record_path(target: Path) -> Path:
-    return target.with_name(f"{target.name}.json")
 
 
 def _sha256(path: Path) -> str:

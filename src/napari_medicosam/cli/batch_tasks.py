@@ -38,33 +38,29 @@ class Terms:
     Attributes:
         run: names the run, to tell what it made from what it found.
         version: of this package; workers must have the same.
-        model: name or checkpoint file.
+        machinery: what does the work.
         weights_sha256: of the weights; those that a worker finds must be the same.
-        device: of torch; None takes the best that a worker has.
         threads: cores that a task computes on; None leaves it to torch.
     """
 
     run: str
     version: str
-    model: str
+    machinery: Machinery
     weights_sha256: str
-    device: str | None
     threads: int | None
 
     @classmethod
-    def of_here(cls, run: str, machine: Machinery, threads: int | None) -> Terms:
+    def of_here(cls, run: str, machinery: Machinery, threads: int | None) -> Terms:
         """With the version and weights of this machine.
 
         Weights are fetched, and graphs made of them, before many workers want them at once.
         """
         from napari_medicosam.cli.console import download_progress
 
-        with download_progress(machine.model) as progress:
-            model = load_once(machine.model, "cpu", progress)
-        runtime_once(model, machine.runtime)
-        return cls(
-            run, version("napari-medicosam"), machine.model, model.weights_sha256, machine.device, threads
-        )
+        with download_progress(machinery.model) as progress:
+            model = load_once(machinery.model, "cpu", progress)
+        runtime_once(model, machinery.runtime)
+        return cls(run, version("napari-medicosam"), machinery, model.weights_sha256, threads)
 
     def check_here(self) -> None:
         """Raise `ClusterError` on a worker that would give other results than the others."""
@@ -73,10 +69,11 @@ class Terms:
             raise ClusterError(
                 f"a worker has napari-medicosam {here}: wanted {self.version}, as where it was started"
             )
-        found = load_once(self.model, self.device).weights_sha256
+        model = self.machinery.model
+        found = load_once(model, self.machinery.device).weights_sha256
         if found != self.weights_sha256:
             raise ClusterError(
-                f"a worker has other weights for {self.model}: their sha256 is {found}, wanted {self.weights_sha256}"
+                f"a worker has other weights for {model}: their sha256 is {found}, wanted {self.weights_sha256}"
             )
 
 
@@ -144,7 +141,8 @@ class SegmentTask:
         record = BatchRecord.read_for(target)
         if record is not None and record.order == digest and record.fits(target):
             return ("done" if record.run == terms.run else "skipped"), record.detail
-        if target.exists() and not self.order.results.overwrite:
+        is_taken = target.exists() or (record is None and BatchRecord.path_for(target).exists())
+        if is_taken and not self.order.results.overwrite:
             raise FileError(
                 f"{target} is there, made in another way or changed since: wanted another folder, or --overwrite"
             )
@@ -172,14 +170,11 @@ def run_task(task: BatchTask, terms: Terms) -> Outcome:
             state, detail = task.work(terms)
         except MedicoSamError as error:
             state, detail = "failed", str(error)
-        except (
-            Exception
-        ) as error:  # the words of libraries may quote a patient's name, so where it happened says it
+        except Exception as error:
+            # The words of libraries may quote a patient's name, so the place has to say it.
             last = traceback.extract_tb(error.__traceback__)[-1]
-            state, detail = (
-                "failed",
-                f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}",
-            )
+            state = "failed"
+            detail = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
     return Outcome(task.name, state, round(time.perf_counter() - start, 3), detail)
 
 
