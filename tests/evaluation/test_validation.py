@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from evaluation_helpers import MemorySample
 
 from napari_medicosam.evaluation.interactive import InteractiveSettings, evaluate
 from napari_medicosam.evaluation.validation import InteractiveValidator
+from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.weights.loading import load_weights
 
 SETTINGS = InteractiveSettings(num_corrections=2, max_objects=3)
@@ -42,16 +44,25 @@ def test_numbers_are_means_over_data_sets_of_means_over_objects(model, data):
     assert numbers["score"] == pytest.approx(np.mean([numbers[name] for name in four]))
 
 
-def test_each_call_asks_the_same_and_encodes_new_weights_anew(model, data):
+def test_each_call_asks_the_same_and_encodes_new_weights_anew(model, data, monkeypatch):
     validator = InteractiveValidator(data, SETTINGS)
-    counted = []
-    hook = model.sam.image_encoder.register_forward_hook(lambda *_: counted.append(1))
+    made = []
+    encode = SliceEncoder.encode_batch
+    monkeypatch.setattr(
+        SliceEncoder, "encode_batch", lambda self, few: made.append(encode(self, few)) or made[-1]
+    )
+    first = validator(model, 0)
+    assert len(made) == 4
+    assert validator(model, 1) == first
+    assert len(made) == 4  # equal weights: embeddings of a frozen encoder are kept
+    weight = model.sam.image_encoder.patch_embed.proj.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.mul_(1.5)  # what a step of training does: in place
     try:
-        first = validator(model, 0)
-        assert len(counted) == 4
-        assert validator(model, 1) == first
-        assert len(counted) == 4  # equal weights: embeddings of a frozen encoder are kept
         validator(replace(model, weights_sha256="0" * 64), 2)
-        assert len(counted) == 8
     finally:
-        hook.remove()
+        with torch.no_grad():
+            weight.copy_(before)
+    assert len(made) == 8
+    assert not any(np.allclose(old, new) for old, new in zip(made[:4], made[4:], strict=True))
