@@ -136,3 +136,19 @@ def test_what_cannot_be_compared(models):
         compare(models, samples(), [SHORT, replace(SHORT, seeds=(1,))])
     with pytest.raises(InputError, match="mask_prompt and zoom only"):
         compare(models, samples(), [SHORT, SHORT])
+
+
+def test_a_runtime_of_another_precision_stands_among_the_settings(models, encoded, tmp_path):
+    report = DataReport((DataSetSummary("discs", "", "", 1, 1, 1, 2),))
+    found = SampleSet((MemorySample("one"),), report)
+    plain, half = (
+        Comparison(models[:1], found, VARIANTS, tmp_path, name) for name in ("eager", "torch-half")
+    )
+    assert "runtime" not in plain.record.settings
+    assert half.record.settings["runtime"] == "torch-half"
+    with open_log(tmp_path / "float32", plain.record) as log:
+        list(plain.run(log))
+    whole = sum(shape == encoded[0][1] for _, shape in encoded)
+    with open_log(tmp_path / "half", half.record) as log:
+        list(half.run(log))
+    assert sum(shape == encoded[0][1] for _, shape in encoded) == 2 * whole, "embeddings are not shared"

@@ -76,6 +76,9 @@ class ModelsOptions:
     ]
     embeddings: options.Embeddings = None
     device: options.Device = None
+    runtime: Annotated[str, typer.Option(help="What runs the image encoder, as in `medicosam segment`.")] = (
+        "torch"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,8 @@ def interactive(
 
     variants = _variants(annotator)
     found = _find(data)
-    comparison = Comparison(_load(models.model, models.device), found, variants, models.embeddings)
+    loaded = _load(models.model, models.device)
+    comparison = Comparison(loaded, found, variants, models.embeddings, models.runtime)
     with open_log(output, comparison.record) as log:
         _run(comparison, log)
         _report(log, figures)

@@ -21,6 +21,7 @@ from napari_medicosam.evaluation.interactive import (
 )
 from napari_medicosam.evaluation.score_log import EvaluationRecord
 from napari_medicosam.evaluation.selection import by_dataset, plan
+from napari_medicosam.predict.runtimes import open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,10 +44,12 @@ class Comparison:
         data: annotated images of one or many data sets, checked.
         variants: settings that differ in nothing but `mask_prompt` and `zoom`.
         embeddings: folder where embeddings are kept between runs; None keeps them in memory for the run.
+        runtime: that encodes (`predict.runtimes.RUNTIMES`). Results in float32 are those of torch; a runtime of
+            another precision stands among the settings.
 
     Raises:
         InputError: for no models or images, two models of one name, other variants, or images that cannot be told
-            apart.
+            apart, or a runtime that cannot be had here.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Comparison:
         data: SampleSet,
         variants: Sequence[InteractiveSettings],
         embeddings: Path | None = None,
+        runtime: str = "torch",
     ) -> None:
         names = [model.name for model in models]
         if not models or len(set(names)) < len(names):
@@ -63,6 +67,9 @@ class Comparison:
             raise InputError("got no annotated images to evaluate on")
         self._settings = _shared_settings(variants)
         self._models = models
+        self._runtimes = {model.name: open_runtime(model, runtime) for model in models}
+        if any(one.precision != "float32" for one in self._runtimes.values()):
+            self._settings["runtime"] = runtime
         self._datasets = by_dataset(data.samples)
         self._num_objects = {summary.name: summary.num_objects for summary in data.report.datasets}
         self._variants = variants
@@ -128,16 +135,17 @@ class Comparison:
             for variant in self._variants:
                 key = model.name, variant.zoom
                 if key not in services:
-                    services[key] = make_service(model, store, variant)
+                    services[key] = make_service(model, store, variant, self._runtimes[model.name])
         return services
 
     def _store(self, model: LoadedModel, dataset: str, num_images: int) -> EmbeddingStore:
-        memory = memory_store(model, self._pool)
+        precision = self._runtimes[model.name].precision
+        memory = memory_store(model, self._pool, precision)
         if self._embeddings is None:
             return memory
         # Images are filed as slices of one volume, so a data set of another length is another volume.
         folder = self._embeddings / f"{re.sub(r'[^A-Za-z0-9_-]', '_', dataset)}-{num_images}"
-        key = EmbeddingKey(model.spec, model.weights_sha256, IDENTITY)
+        key = EmbeddingKey(model.spec, model.weights_sha256, IDENTITY, precision=precision)
         return TieredEmbeddingStore(memory, ZarrEmbeddingStore(folder, key, (num_images, 1, 1)))
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_medicosam.core.results import SegmentResult
     from napari_medicosam.evaluation.selection import ImageTask
     from napari_medicosam.io.samples import Sample
+    from napari_medicosam.models.encoder_runtimes import EncoderRuntime, Precision
     from napari_medicosam.weights.loading import LoadedModel
 
 STARTS = ("point", "box")
@@ -155,17 +156,22 @@ def evaluate(
             yield from evaluate_image(service, task, settings, progress)
 
 
-def memory_store(model: LoadedModel, pool: MemoryEmbeddingStore) -> EmbeddingStore:
-    """The store in a memory pool that evaluation of this model reads and fills."""
-    return pool.bind(EmbeddingKey(model.spec, model.weights_sha256, IDENTITY))
+def memory_store(
+    model: LoadedModel, pool: MemoryEmbeddingStore, precision: Precision = "float32"
+) -> EmbeddingStore:
+    """The store in a memory pool that evaluation of this model, encoded in `precision`, reads and fills."""
+    return pool.bind(EmbeddingKey(model.spec, model.weights_sha256, IDENTITY, precision=precision))
 
 
 def make_service(
-    model: LoadedModel, store: EmbeddingStore, settings: InteractiveSettings
+    model: LoadedModel,
+    store: EmbeddingStore,
+    settings: InteractiveSettings,
+    runtime: EncoderRuntime | None = None,
 ) -> SegmentationService:
-    """The service that is asked about images of samples."""
+    """The service that is asked about images of samples; a runtime has the precision of the store, None is torch's."""
     rule = replace(settings.zoom_rule, policy=settings.zoom)
-    return SegmentationService(model, IDENTITY, store, rule)
+    return SegmentationService(model, IDENTITY, store, rule, runtime)
 
 
 def evaluate_image(
