@@ -23,7 +23,7 @@ ENTRY_POINTS = (
     "medicosam = napari_medicosam.cli.app:main",
     "napari-medicosam = napari_medicosam:napari.yaml",
 )
-CODE_AND_TEXT = {".py", ".yaml", ".json", ".typed", ".safetensors"}
+CODE_AND_TEXT = {".py", ".yaml", ".json", ".typed", ".safetensors", ".zip"}
 SAMPLE_DATA = {".gz", ".json", ".md", ".txt"}
 MAX_BYTES = 40_000_000
 """Twice the bundled weights: more than that is something that slipped in."""
@@ -97,18 +97,22 @@ def check_weights(wheel: zipfile.ZipFile, names: set[str]) -> list[str]:
         return []
     entries = json.loads(wheel.read(REGISTRY))["entries"]
     bundled = {entry["source"]["file"]: entry for entry in entries if entry["source"]["kind"] == "bundled"}
-    packed = {PurePosixPath(name).name for name in names if name.endswith(".safetensors")}
-    problems = [f"weights {file} are in no entry of the registry" for file in sorted(packed - bundled.keys())]
+    quantised = {entry["int8"]["file"]: entry["int8"] for entry in entries if entry.get("int8")}
+    packed = {PurePosixPath(name).name for name in names if name.endswith((".safetensors", ".zip"))}
+    known = {
+        file: {"sha256": entry["hashes"]["sha256"], "size_bytes": entry["size_bytes"]}
+        for file, entry in bundled.items()
+    } | {file: {key: int8[key] for key in ("sha256", "size_bytes")} for file, int8 in quantised.items()}
+    problems = [f"weights {file} are in no entry of the registry" for file in sorted(packed - known.keys())]
     if not bundled:
         problems.append("the registry bundles no weights")
-    for file, entry in bundled.items():
+    for file, wanted in known.items():
         name = f"{PACKAGE}/weights/{file}"
         if name not in names:
-            problems.append(f"{name} is missing, which {entry['name']} needs")
+            problems.append(f"{name} is missing, which the registry names")
             continue
         content = wheel.read(name)
         got = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-        wanted = {"sha256": entry["hashes"]["sha256"], "size_bytes": entry["size_bytes"]}
         if got != wanted:
             problems.append(f"{name} is {got}, the registry wants {wanted}")
     return problems

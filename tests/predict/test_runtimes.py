@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.models.encoder_runtimes import EagerRuntime, HalfRuntime
 from napari_medicosam.predict import runtimes
+from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.predict.runtimes import RUNTIME_VARIABLE, RUNTIMES, graphs_folder, open_runtime
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.weights.loading import load_weights
@@ -170,6 +172,42 @@ def test_every_name_can_be_asked_for(model, image):
     for name in RUNTIMES:
         if name == "openvino" and importlib.util.find_spec("openvino") is None:
             continue
+        if name == "openvino-int8":  # there is none for this model: see below
+            continue
         runtime = open_runtime(model, name)
         assert name in ("auto", runtime.name)
         assert (runtime.encode(image) - expected).abs().max() < 0.05
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return load_weights("medicosam_lite", "cpu")
+
+
+@needs_openvino
+def test_int8_is_near_float32_and_has_a_key_of_its_own(lite):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :80]
+    image = (200 * ((y - 50) ** 2 + (x - 40) ** 2 < 500) + rng.integers(0, 40, (96, 80))).astype(np.uint8)
+    runtime = open_runtime(lite, "openvino-int8")
+    assert (runtime.name, runtime.precision) == ("openvino-int8", "int8")
+    expected = SliceEncoder(lite, IDENTITY).encode(image)
+    got = SliceEncoder(lite, IDENTITY, runtime).encode(image)
+    error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
+    assert 1e-4 < error < 0.3, "it is int8, and the same encoder"
+    keys = [EmbeddingKey(lite.spec, lite.weights_sha256, IDENTITY, precision=p) for p in ("float32", "int8")]
+    assert keys[0].group_name(0) != keys[1].group_name(0)
+
+
+@needs_openvino
+def test_int8_is_refused_for_other_weights(model, lite):
+    for other in (model, replace(lite, weights_sha256="ab" * 32)):
+        with pytest.raises(InputError, match="no int8 encoder made from its weights"):
+            open_runtime(other, "openvino-int8")
+
+
+def test_int8_is_never_taken_unasked(lite, monkeypatch):
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
+    monkeypatch.setattr(runtimes, "_openvino_int8", export_broken)
+    monkeypatch.setattr(runtimes, "_openvino", lambda model: EagerRuntime(model.sam.image_encoder))
+    assert open_runtime(lite).precision == "float32"

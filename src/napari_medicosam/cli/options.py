@@ -33,7 +33,7 @@ Runtime = Annotated[
     _option(
         _MODEL,
         "--runtime",
-        text="What runs the image encoder: auto, torch, openvino, torch-half or eager. Default: "
+        text="What runs the image encoder: auto, torch, openvino, openvino-int8, torch-half or eager. Default: "
         "NAPARI_MEDICOSAM_RUNTIME, else auto.",
     ),
 ]

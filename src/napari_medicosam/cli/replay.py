@@ -207,7 +207,7 @@ def _note_versions(session: Path) -> None:
 
     before, now = read_software(session), software_versions()
     runtime = before.pop(RUNTIME_ENTRY, "")
-    if runtime != "openvino":
+    if not runtime.startswith("openvino"):
         before.pop("openvino", None)
     other = [
         f"{name} {known}, here {now.get(name, 'none')}"

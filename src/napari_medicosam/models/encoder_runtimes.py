@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "int8"]
 """Embeddings of one precision are interchangeable: runtimes of float32 differ by less than rounding to float16 does."""
 
 _logger = logging.getLogger(__name__)

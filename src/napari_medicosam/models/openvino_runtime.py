@@ -7,9 +7,11 @@ kept from loading.
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 import threading
 import warnings
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     from napari_medicosam.models.encoder_runtimes import Precision
 
-GRAPH_FILE = "encoder.xml"
-"""Of an exported encoder; its weights lie beside it."""
+GRAPH_FILE, GRAPH_WEIGHTS = "encoder.xml", "encoder.bin"
+"""Of an exported encoder."""
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -66,8 +68,12 @@ class OpenVINORuntime:
     precision: Precision = "float32"
 
     def __init__(self, folder: Path) -> None:
+        self._compile(folder / GRAPH_FILE)
+
+    def _compile(self, graph: Any) -> None:
+        """Take a path or a graph in memory."""
         compiled = import_openvino().compile_model(
-            folder / GRAPH_FILE,
+            graph,
             "CPU",
             {
                 # without a word it takes bfloat16 where the processor has it
@@ -89,3 +95,21 @@ class OpenVINORuntime:
     def _run(self, image_1CHW: Tensor) -> Tensor:
         outputs = self._request.infer({0: image_1CHW.cpu().numpy()}, share_inputs=True)
         return torch.from_numpy(outputs[0].copy())
+
+
+class QuantisedRuntime(OpenVINORuntime):
+    """An encoder whose products are of 8-bit integers, those of its first layers excepted.
+
+    Args:
+        packed: a zip of `GRAPH_FILE` and `GRAPH_WEIGHTS`, made by tools/quantise_encoder.py.
+
+    Raises whatever zipfile and OpenVINO raise.
+    """
+
+    name = "openvino-int8"
+    precision: Precision = "int8"
+
+    def __init__(self, packed: bytes) -> None:
+        with zipfile.ZipFile(io.BytesIO(packed)) as files:
+            graph, weights = files.read(GRAPH_FILE), files.read(GRAPH_WEIGHTS)
+        self._compile(import_openvino().Core().read_model(graph, weights))

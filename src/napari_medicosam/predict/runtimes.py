@@ -21,8 +21,14 @@ from napari_medicosam.models.encoder_runtimes import (
     log_failure,
     torch_runtime,
 )
-from napari_medicosam.models.openvino_runtime import OpenVINORuntime, export_graph, has_openvino
+from napari_medicosam.models.openvino_runtime import (
+    OpenVINORuntime,
+    QuantisedRuntime,
+    export_graph,
+    has_openvino,
+)
 from napari_medicosam.weights.fetch import cache_folder
+from napari_medicosam.weights.quantised import read_quantised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 
 RUNTIME_VARIABLE = "NAPARI_MEDICOSAM_RUNTIME"
 
-RUNTIMES = ("auto", "torch", "openvino", "torch-half", "eager")
+RUNTIMES = ("auto", "torch", "openvino", "openvino-int8", "torch-half", "eager")
 """What may be asked for."""
 
 OPENVINO_ENCODERS = ("tiny_vit",)
@@ -65,17 +71,17 @@ def open_runtime(model: LoadedModel, name: str | None = None) -> EncoderRuntime:
     if wanted == "torch":
         return torch_runtime(encoder)
     is_cpu = model.sam.device.type == "cpu"
-    if wanted == "openvino":
+    if wanted.startswith("openvino"):
         if not has_openvino():
             raise InputError(
-                "the runtime openvino is not installed: pip install 'napari-medicosam[openvino]', or take torch"
+                f"the runtime {wanted} is not installed: pip install 'napari-medicosam[openvino]', or take torch"
             )
         if not is_cpu:
-            raise InputError(f"the runtime openvino is for the CPU, got a model on {model.sam.device.type}")
+            raise InputError(f"the runtime {wanted} is for the CPU, got a model on {model.sam.device.type}")
         try:
-            return _openvino(model)
+            return _openvino_int8(model) if wanted == "openvino-int8" else _openvino(model)
         except Exception as error:
-            raise InputError(f"the runtime openvino cannot run {model.name}: {error}") from error
+            raise InputError(f"the runtime {wanted} cannot run {model.name}: {error}") from error
     if is_cpu and model.spec.encoder in OPENVINO_ENCODERS and has_openvino():
         try:
             return FallbackRuntime(_openvino(model), lambda: torch_runtime(encoder))
@@ -109,6 +115,13 @@ def _openvino(model: LoadedModel) -> EncoderRuntime:
 
         replace_folder(folder, ".graph", write, _verify, overwrite=True)
     return OpenVINORuntime(folder)
+
+
+def _openvino_int8(model: LoadedModel) -> EncoderRuntime:
+    packed = read_quantised(model.weights_sha256)
+    if packed is None:
+        raise InputError("there is no int8 encoder made from its weights; take openvino")
+    return QuantisedRuntime(packed)
 
 
 def _graph_name(model: LoadedModel) -> str:

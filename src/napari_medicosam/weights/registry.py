@@ -106,6 +106,17 @@ class Hashes(_Record):
         return None if self.xxh128 is None else f"xxh128:{self.xxh128}"
 
 
+class QuantisedEncoder(_Record):
+    """The entry's image encoder in int8, for OpenVINO: a file of this package, in its folder `weights`."""
+
+    file: FileName
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(gt=0)]
+    weights_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="of the weights that it was made from"
+    )
+
+
 class Entry(_Record):
     """One checkpoint."""
 
@@ -128,6 +139,7 @@ class Entry(_Record):
         description="from 0..255 to what the encoder was trained on: ImageNet mean and deviation, or 0..1"
     )
     remark: str = ""
+    int8: QuantisedEncoder | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Entry:
@@ -137,6 +149,8 @@ class Entry(_Record):
             raise ValueError(f"{self.name}: a semantic decoder has no spec: wanted null")
         if self.source.kind not in ("ask", "seeded") and self.hashes.preferred is None:
             raise ValueError(f"{self.name}: source {self.source.kind!r} needs a sha256 or xxh128 hash")
+        if self.int8 is not None and self.int8.weights_sha256 != self.hashes.sha256:
+            raise ValueError(f"{self.name}: the int8 encoder was made from other weights: make it again")
         return self
 
     @property
