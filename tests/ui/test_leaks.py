@@ -159,6 +159,7 @@ def forget(service, session=None):
     """The fakes remember what they were asked."""
     service.requests.clear()
     service.encoded.clear()
+    service.order.clear()
     if session is not None and hasattr(session._worker.engine, "settings"):
         session._worker.engine.settings.clear()
 

@@ -57,6 +57,7 @@ class RunOptions:
         None
     )
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, for a first look.")] = False
+    runtime: options.Runtime = None
     device: options.Device = None
 
 
@@ -102,6 +103,7 @@ def _settings(run: RunOptions) -> BenchSettings:
     settings = BenchSettings() if run.config is None else read_settings(run.config)
     changes = {
         "model": run.model,
+        "runtime": run.runtime,
         "random_weights": run.random_weights or None,
         "repeats": run.repeats,
         "parts": tuple(dict.fromkeys(part.value for part in run.part)) if run.part else None,

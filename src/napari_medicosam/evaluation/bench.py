@@ -85,6 +85,7 @@ def run_bench(
             architecture=model.spec.name,
             weights_sha256=model.weights_sha256,
             device=str(model.sam.device),
+            runtime=bench.ours.runtime.name,
         ),
         machine=machine,
         flops=flops,

@@ -57,7 +57,7 @@ class Bench:
     @cached_property
     def ours(self) -> Ours:
         """The service."""
-        return Ours(self.model, resolve_intensity(self.model.window, self.scene.array))
+        return Ours(self.model, resolve_intensity(self.model.window, self.scene.array), self.settings.runtime)
 
     @cached_property
     def eager(self) -> Eager:

@@ -33,6 +33,7 @@ class MeasuredModel(BaseModel):
         architecture: key of `SPECS`.
         weights_sha256: of the weights.
         device: of torch.
+        runtime: that encoded for ours.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +42,7 @@ class MeasuredModel(BaseModel):
     architecture: str
     weights_sha256: str
     device: str
+    runtime: str
 
 
 class BenchReport(BaseModel):
@@ -97,7 +99,7 @@ class BenchReport(BaseModel):
     def as_table(self) -> str:
         """Markdown: a line a row, quartiles in brackets; then the roofline."""
         lines = [
-            "| | ours | eager | micro-sam | ours / eager | ours / micro-sam | wanted | |",
+            f"| {self.model.name}, {self.model.runtime} | ours | eager | micro-sam | ours / eager | ours / micro-sam | wanted | |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         ordered = sorted(self.rows, key=lambda row: list(ROWS).index(row.name))

@@ -36,6 +36,7 @@ class BenchSettings(BaseModel):
 
     Attributes:
         model: a name of the list of models or a checkpoint file; with `random_weights` an architecture (`SPECS`).
+        runtime: what encodes for ours: a name of `predict.runtimes.RUNTIMES`.
         random_weights: build the architecture without weights: for speed alone.
         parts: what is measured.
         repeats: samples of everything that takes a few seconds at most.
@@ -53,6 +54,7 @@ class BenchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = DEFAULT_MODEL
+    runtime: str = "auto"
     random_weights: bool = False
     parts: tuple[Part, ...] = Field(default=PARTS, min_length=1)
     repeats: Count = 15

@@ -20,6 +20,7 @@ from napari_medicosam.cache.memory import MemoryEmbeddingStore
 from napari_medicosam.core.prompt_derivation import derive_prompts
 from napari_medicosam.core.resize import SliceFrame
 from napari_medicosam.predict.propagation_settings import REFERENCE_SETTINGS
+from napari_medicosam.predict.runtimes import open_runtime
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.predict.zoom import ZoomRule
 
@@ -43,16 +44,17 @@ WHOLE_SLICES = ZoomRule("never")
 class Ours:
     """The service, once with a memory for embeddings and once without."""
 
-    def __init__(self, model: LoadedModel, mapping: IntensityMapping) -> None:
+    def __init__(self, model: LoadedModel, mapping: IntensityMapping, runtime: str) -> None:
         self.model, self.mapping = model, mapping
-        self.key = EmbeddingKey(model.spec, model.weights_sha256, mapping)
+        self.runtime = open_runtime(model, runtime)
+        self.key = EmbeddingKey(model.spec, model.weights_sha256, mapping, precision=self.runtime.precision)
         self.key_int8 = replace(self.key, dtype="int8")
         self.service = self.new_service(MemoryEmbeddingStore(_POOL_BYTES).bind(self.key))
         self.forgetful = self.new_service(MemoryEmbeddingStore(0).bind(self.key))
 
     def new_service(self, store: EmbeddingStore) -> SegmentationService:
         """One of the same model and mapping."""
-        return SegmentationService(self.model, self.mapping, store, WHOLE_SLICES)
+        return SegmentationService(self.model, self.mapping, store, WHOLE_SLICES, self.runtime)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
