@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from segment_anything.utils.transforms import ResizeLongestSide
+from skimage.transform import resize
 
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
 from napari_medicosam.core.resize import MASK_PROMPT_LOGIT, SliceFrame
@@ -48,3 +49,21 @@ def test_a_thin_object_does_not_vanish_from_its_prompt():
     mask[500, 700] = True
     logits = SliceFrame((1024, 1024), 1024).mask_logits(mask, 256)
     assert np.argwhere(logits > 0).tolist() == [[125, 175]]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (91, 117), (300, 40), (17, 20)])
+@pytest.mark.parametrize("low_res_size", [16, 64])
+def test_masks_are_resized_as_skimage_does(size, low_res_size):
+    """Up and down, for blobs at the border and inside, and for straight edges, where many values are close to 0.5."""
+    rng = np.random.default_rng(3)
+    frame = SliceFrame(size, low_res_size)
+    rows, columns = frame.resized_size
+    for _ in range(6):
+        mask = np.zeros(size, dtype=bool)
+        y, x = rng.integers(0, size)
+        mask[y // 2 : y // 2 + 12, x // 2 : x // 2 + 15] = True
+        mask ^= np.hypot(*(np.indices(size) - np.array([y, x])[:, None, None])) < 9
+        expected = resize(mask.astype(np.float32), (rows, columns), order=1, anti_aliasing=True) > 0.5
+        if expected.any():
+            found = frame.mask_logits(mask, low_res_size)[:rows, :columns] > 0
+            np.testing.assert_array_equal(found, expected)

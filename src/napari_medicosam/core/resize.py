@@ -8,9 +8,11 @@ where coordinates are (x, y).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csc_array
 from skimage.transform import resize
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class SliceFrame:
         probability 0.999 and 0.001.
         """
         rows, columns = _scaled_size(self.original_size, low_res_size)
-        small = resize(mask.astype(np.float32), (rows, columns), order=1, anti_aliasing=True) > 0.5
+        small = _resized(mask, (rows, columns)) > 0.5
         if not small.any():  # an object thinner than a low-res pixel must not vanish from its own prompt
             y, x = np.nonzero(mask)
             small[y * rows // mask.shape[0], x * columns // mask.shape[1]] = True
@@ -65,6 +67,27 @@ class SliceFrame:
 
     def _scale_yx(self) -> NDArray[np.float64]:
         return np.asarray(np.divide(self.resized_size, self.original_size), dtype=np.float64)
+
+
+def _resized(mask: NDArray[np.bool_], size_yx: tuple[int, int]) -> NDArray[np.float64]:
+    """As `skimage.transform.resize` of order 1 with anti-aliasing, up to rounding.
+
+    Only what is not empty is looked at, where that filters the whole slice. The matrices are sparse: numpy's product of
+    dense ones has threads of its own, which would fight with those of the decoder for the cores.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.zeros(size_yx)
+    y, x = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    along_y, along_x = (_resizing(n, small) for n, small in zip(mask.shape, size_yx, strict=True))
+    out: NDArray[np.float64] = (along_x[:, x] @ (along_y[:, y] @ mask[y, x].astype(np.float64)).T).T
+    return out
+
+
+@lru_cache(maxsize=16)
+def _resizing(n: int, small: int) -> csc_array:
+    """The matrix (small, n) that resizes along one axis: what becomes of each pixel alone."""
+    return csc_array(resize(np.eye(n), (small, n), order=1, anti_aliasing=True))
 
 
 def _scaled_size(size_yx: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -99,7 +99,8 @@ class BenchReport(BaseModel):
     def as_table(self) -> str:
         """Markdown: a line a row, quartiles in brackets; then the roofline."""
         lines = [
-            f"| {self.model.name}, {self.model.runtime} | ours | eager | micro-sam | ours / eager | ours / micro-sam | wanted | |",
+            f"| {self.model.name}, {self.model.runtime} "
+            "| ours | eager | micro-sam | ours / eager | ours / micro-sam | wanted | |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         ordered = sorted(self.rows, key=lambda row: list(ROWS).index(row.name))
