@@ -59,7 +59,7 @@ def decode(
     hyper_PMC = torch.stack(
         [_mlp(decoder.output_hypernetworks_mlps[m].layers, queries_PNC[:, 1 + m]) for m in wanted], dim=1
     )
-    logits = _upscaled_masks(decoder.output_upscaling, keys_PKC, hyper_PMC, height, width)
+    logits = _masks(decoder.output_upscaling, keys_PKC, hyper_PMC, height, width)
     iou_predictions = _mlp(decoder.iou_prediction_head.layers, queries_PNC[:, 0])
     return logits.float(), iou_predictions[:, wanted.start : wanted.stop].float()
 
@@ -163,6 +163,18 @@ def _by_head(layer: nn.Linear, heads: int, dtype: torch.dtype) -> Tensor:
     """The weight of a projection from C channels, by heads."""
     out: Tensor = layer.weight.to(dtype).unflatten(0, (heads, -1))
     return out
+
+
+def _masks(upscaling: nn.Sequential, keys_PKC: Tensor, hyper_PMC: Tensor, h: int, w: int) -> Tensor:
+    """Logits (P, M, 4h, 4w).
+
+    On processors one object after another: the tensors of all at once would be new memory from the system each time,
+    which costs as much as the work in it.
+    """
+    if len(keys_PKC) == 1 or torch.is_grad_enabled() or keys_PKC.device.type != "cpu":
+        return _upscaled_masks(upscaling, keys_PKC, hyper_PMC, h, w)
+    each = zip(keys_PKC.split(1), hyper_PMC.split(1), strict=True)
+    return torch.cat([_upscaled_masks(upscaling, keys_1KC, hyper_1MC, h, w) for keys_1KC, hyper_1MC in each])
 
 
 def _upscaled_masks(upscaling: nn.Sequential, keys_PKC: Tensor, hyper_PMC: Tensor, h: int, w: int) -> Tensor:
