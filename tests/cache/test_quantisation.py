@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cache_helpers import SHAPE, cases, encode, make_key, volume
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,6 +20,8 @@ DIGEST = slice_digest(PIXELS)
 EMBEDDING = encode(PIXELS, KEY)
 
 
+@example(np.full((1, 2, 2), 1e-45, np.float32))
+@settings(max_examples=300, deadline=None)
 @given(arrays(np.float32, (3, 2, 4), elements=st.floats(-60000, 60000, width=32)))
 def test_no_value_is_off_by_more_than_half_a_step_and_nothing_drifts(embedding):
     numbers, exponents = quantise(embedding)
