@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_medicosam.cache.keys import EmbeddingKey
 from napari_medicosam.cli.loaded_model import load_once, runtime_once
 from napari_medicosam.core.geometry import SliceStack
 from napari_medicosam.core.image_digest import image_digest
