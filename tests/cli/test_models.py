@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from napari_medicosam.cli.models import models_app
 from napari_medicosam.errors import CheckpointError, InputError, WeightsError
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import save_model
-from napari_medicosam.weights import registry
+from napari_medicosam.weights import quantised, registry
 from napari_medicosam.weights.catalogue import find_entry
 
 if TYPE_CHECKING:
@@ -175,6 +176,18 @@ def test_verify_hashes_what_is_there(cache: Path) -> None:
     assert result.stdout == "good: bad\nby_hand: no hash\n"
     assert "good is damaged" in str(result.exception)
     assert _run_well("verify", "by_hand") == "by_hand: no hash\n"
+
+
+def test_verify_hashes_the_encoder_in_int8_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert (
+        _run_well("verify", "medicosam_lite") == "medicosam_lite: ok\nmedicosam_lite, encoder in int8: ok\n"
+    )
+    monkeypatch.setattr(quantised, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    (tmp_path / "medicosam_lite_int8.zip").write_bytes(b"another")
+    result = _run("verify", "medicosam_lite")
+    assert result.exit_code == 1
+    assert result.stdout == "medicosam_lite: ok\nmedicosam_lite, encoder in int8: bad\n"
+    assert "medicosam_lite_int8.zip is not the published one" in str(result.exception)
 
 
 def test_path_follows_the_variable(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -56,19 +56,24 @@ def embed_image(image: Path, wanted: JobOptions, axis: str, z_range: str | None)
     volume = read_volume(image)
     job = open_job(volume, axis_of(volume, axis), wanted)
     indices = range(*(job.z_range(z_range) or (0, len(job.stack))))
-    missing = [i for i in indices if not job.service.is_embedded(job.stack.plane(i), job.stack.pixels(i))]
     done = 0
     try:
         with slice_progress() as progress:
-            task = progress.add_task("encoding", total=len(missing))
-            for start in range(0, len(missing), job.service.encode_batch):
-                few = missing[start : start + job.service.encode_batch]
-                job.service.embed_many([*map(job.stack.plane, few)], [*map(job.stack.pixels, few)])
-                done += len(few)
-                progress.advance(task, len(few))
+            task = progress.add_task("encoding", total=len(indices))
+            planes, slices = [], []
+            for index in indices:
+                plane, pixels = job.stack.plane(index), job.stack.pixels(index)
+                if not job.service.is_embedded(plane, pixels):
+                    planes.append(plane)
+                    slices.append(pixels)
+                if len(planes) == job.service.encode_batch or index == indices[-1]:
+                    job.service.embed_many(planes, slices)
+                    done += len(planes)
+                    planes, slices = [], []
+                progress.advance(task)
     except KeyboardInterrupt:
         notes.print(
-            f"stopped after {done} of {len(missing)} slices; they are kept in {wanted.embeddings}, run again to go on"
+            f"stopped after {done} slices were encoded; they are kept in {wanted.embeddings}, run again to go on"
         )
         raise
     return done, len(indices) - done

@@ -21,6 +21,7 @@ from napari_medicosam.errors import InputError, WeightsError
 from napari_medicosam.weights.catalogue import find_entry, known_entries
 from napari_medicosam.weights.fetch import fetch, local_path, status, verify, weights_folder
 from napari_medicosam.weights.own_models import own_models_folder, remove_own_model
+from napari_medicosam.weights.quantised import read_quantised
 from napari_medicosam.weights.registry import AskSource, Entry, OwnSource, PackageSource
 
 if TYPE_CHECKING:
@@ -101,7 +102,10 @@ def fetch_models(
 
 @models_app.command("verify")
 def verify_models(names: Names = None) -> None:
-    """Compare the weights on this machine (all, or those named) with their published hashes, own ones with theirs."""
+    """Compare the weights on this machine (all, or those named) with their published hashes, own ones with theirs.
+
+    With the bundled weights goes the encoder in int8 that was made from them.
+    """
     entries: Sequence[Entry] = [find_entry(name) for name in names] if names else known_entries()
     bad = []
     for entry in entries:
@@ -115,6 +119,14 @@ def verify_models(names: Names = None) -> None:
             bad.append(f"{entry.name} is damaged: {local_path(entry)} has another hash than the {which}")
         elif verdict == "absent":
             bad.append(f"{entry.name} is not on this machine")
+        if entry.int8 is not None:
+            try:
+                read_quantised(entry.int8.weights_sha256)
+                verdict = "ok"
+            except WeightsError as error:
+                verdict = "bad"
+                bad.append(str(error))
+            typer.echo(f"{entry.name}, encoder in int8: {verdict}")
     if bad:
         raise WeightsError("\n".join(bad))
 
