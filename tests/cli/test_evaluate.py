@@ -57,6 +57,16 @@ def test_results_of_two_models_side_by_side(data, tmp_path):
     assert sorted(rows.groupby("dataset")["object"].nunique()) == [1, 2]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["reference"] == str(one)
+    assert set(summary["runtimes"].values()) == {"torch"}
+    assert {line["what"] for line in summary["differences"]} == {
+        "point",
+        "point 1",
+        "point 2",
+        "box",
+        "box 1",
+        "box 2",
+        "all",
+    }
     assert summary["settings"]["seeds"] == [0, 1]
     assert len(summary["overall"]) == 2 * 2 * 3
     text = (out / "summary.txt").read_text()
@@ -72,13 +82,16 @@ def test_options_reach_the_settings(data, tmp_path):
     out = tmp_path / "results"
     evaluate(data / "grey", *TINY, "-o", out, "--corrections", "1", "--start", "box", "--mask-prompt", "both",
              "--zoom", "never", "--zoom", "always", "--max-objects", "3", "--no-figures",
-             "--embeddings", tmp_path / "store")  # fmt: skip
+             "--runtime", "eager", "--runtime", "torch-half", "--embeddings", tmp_path / "store")  # fmt: skip
     settings = json.loads((out / "settings.json").read_text())["settings"]
     assert settings["mask_prompt"] == [False, False, True, True]
     assert settings["zoom"] == ["never", "always"] * 2
     assert (settings["starts"], settings["num_corrections"], settings["max_objects"]) == (["box"], 1, 3)
     rows = pd.read_csv(out / "scores.csv")
-    assert len(rows) == 3 * 4 * 2
+    assert rows["model"].value_counts().to_dict() == {
+        "sam_test eager": 3 * 4 * 2,
+        "sam_test torch-half": 3 * 4 * 2,
+    }
     assert any((tmp_path / "store").rglob("zarr.json"))
 
 

@@ -142,7 +142,7 @@ def test_a_runtime_of_another_precision_stands_among_the_settings(models, encode
     report = DataReport((DataSetSummary("discs", "", "", 1, 1, 1, 2),))
     found = SampleSet((MemorySample("one"),), report)
     plain, half = (
-        Comparison(models[:1], found, VARIANTS, tmp_path, name) for name in ("eager", "torch-half")
+        Comparison(models[:1], found, VARIANTS, tmp_path, (name,)) for name in ("eager", "torch-half")
     )
     assert "runtime" not in plain.record.settings
     assert half.record.settings["runtime"] == "torch-half"
@@ -152,3 +152,21 @@ def test_a_runtime_of_another_precision_stands_among_the_settings(models, encode
     with open_log(tmp_path / "half", half.record) as log:
         list(half.run(log))
     assert sum(shape == encoded[0][1] for _, shape in encoded) == 2 * whole, "embeddings are not shared"
+
+
+def test_runtimes_of_one_model_are_compared_as_models_are(models, encoded, tmp_path):
+    report = DataReport((DataSetSummary("discs", "", "", 1, 1, 1, 2),))
+    found = SampleSet((MemorySample("one"),), report)
+    both = Comparison(models[:1], found, [SHORT], tmp_path / "store", ("eager", "torch-half"))
+    assert both.runtimes == {"sam_test eager": "eager", "sam_test torch-half": "torch-half"}
+    run(both, tmp_path / "both")
+    assert len(encoded) == 2, "the second must not be given the embeddings of the first"
+    rows = read_scores(tmp_path / "both")
+    for runtime in ("eager", "torch-half"):
+        run(Comparison(models[:1], found, [SHORT], None, (runtime,)), tmp_path / runtime)
+        alone = read_scores(tmp_path / runtime).assign(model=f"sam_test {runtime}")
+        assert alone.equals(rows[rows["model"] == f"sam_test {runtime}"].reset_index(drop=True))
+    with pytest.raises(InputError, match="eager, torch share a precision"):
+        Comparison(models[:1], found, [SHORT], None, ("eager", "torch"))
+    with pytest.raises(InputError, match="got no runtime"):
+        Comparison(models[:1], found, [SHORT], None, ())

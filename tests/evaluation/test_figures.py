@@ -22,8 +22,8 @@ from napari_medicosam.evaluation.figure_data import (
     per_dataset,
     prepare_scores,
 )
-from napari_medicosam.evaluation.figure_style import STYLE
 from napari_medicosam.evaluation.figures import FIGURES, draw_figures
+from napari_medicosam.io.figure_style import STYLE
 
 ALL = [
     "corrections_bars", "corrections_curves", "corrections_surface_distance", "datasets", "difference_to_base",

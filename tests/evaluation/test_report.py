@@ -97,7 +97,7 @@ def test_without_corrections_there_is_nothing_to_lose():
 
 def test_text_has_a_line_a_data_set_and_differences_by_data_set():
     rows = table(*many_and_few("base"), *many_and_few("new", 0.05))
-    lines = as_text(summarise(rows), "base").splitlines()
+    lines = as_text(summarise(rows, "base")).splitlines()
     assert lines[:5] == [
         "base, without mask prompt, zoom never: Dice",
         "data set   objects    box  box 1",
@@ -108,11 +108,17 @@ def test_text_has_a_line_a_data_set_and_differences_by_data_set():
     assert lines[6] == "new, without mask prompt, zoom never: Dice (difference to base)"
     assert lines[8].split() == ["many", "3", "0.950", "(+0.050)", "0.850", "(+0.050)"]
     assert lines[10].split() == ["mean", "of", "2", "0.550", "(+0.050)", "0.700", "(+0.050)"]
+    assert lines[11].startswith("Difference on the 4 objects (2 images) that both were asked about")
+    assert lines[12:] == [
+        "box    +0.0500  (+0.0500 to +0.0500)",
+        "box 1  +0.0500  (+0.0500 to +0.0500)",
+        "all    +0.0500  (+0.0500 to +0.0500)",
+    ]
 
 
 def test_means_over_different_data_sets_are_not_compared():
     rows = table(*many_and_few("base"), *(row for row in many_and_few("new") if row["dataset"] == "many"))
-    lines = as_text(summarise(rows), "base").splitlines()
+    lines = as_text(summarise(rows, "base")).splitlines()
     assert "(+0.000)" in lines[8]
     assert "(" not in lines[9]
 
@@ -122,7 +128,7 @@ def test_variants_are_compared_with_the_same_variant():
         {"model": "base", "dice": 0.5}, {"model": "base", "zoom": "auto", "dice": 0.6},
         {"model": "new", "zoom": "auto", "dice": 0.9}, {"model": "new", "mask_prompt": True, "dice": 0.1},
     )  # fmt: skip
-    text = as_text(summarise(rows), "base")
+    text = as_text(summarise(rows, "base"))
     assert "new, without mask prompt, zoom auto: Dice (difference to base)" in text
     assert "0.900 (+0.300)" in text
     assert "0.100 (" not in text
@@ -138,10 +144,11 @@ def test_one_line_says_how_all_do_on_a_data_set():
 
 
 def test_report_on_disk(tmp_path):
-    text = write_report(tmp_path, summarise(table(*many_and_few())), {"version": "1"}, None)
+    text = write_report(tmp_path, summarise(table(*many_and_few())), {"version": "1"})
     assert (tmp_path / "summary.txt").read_text() == text + "\n"
     content = json.loads((tmp_path / "summary.json").read_text())
-    assert list(content) == ["version", "overall", "modalities", "datasets", "corrections"]
+    assert list(content) == ["version", "overall", "modalities", "datasets", "corrections", "differences"]
+    assert content["differences"] == []
     assert content["overall"][1] == {
         "model": "a", "mask_prompt": False, "zoom": "never", "start": "box", "round": 1, "datasets": 2,
         "dice": pytest.approx(0.65), "iou": 0.4, "surface_distance": 2.0,

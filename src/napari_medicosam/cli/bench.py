@@ -16,9 +16,9 @@ from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from napari_medicosam.evaluation.bench_report import BenchReport
-    from napari_medicosam.evaluation.bench_rows import Row
-    from napari_medicosam.evaluation.bench_settings import BenchSettings
+    from napari_medicosam.benchmark.report import BenchReport
+    from napari_medicosam.benchmark.rows import Row
+    from napari_medicosam.benchmark.settings import BenchSettings
 
 
 class PartChoice(StrEnum):
@@ -71,6 +71,13 @@ def bench(
     show: Annotated[
         Path | None, typer.Option(help="Measure nothing: print the table of a bench.json that is there.")
     ] = None,
+    floors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure nothing: print which limits the runs in the folders of DIR have kept.",
+        ),
+    ] = None,
 ) -> None:
     """Measure encoding, prompts, propagation, storage, memory and start, beside `segment_anything.SamPredictor`.
 
@@ -81,11 +88,14 @@ def bench(
 
         medicosam bench --config benchmarks/laptop.yaml -o results
     """
-    from napari_medicosam.evaluation.bench import run_bench
-    from napari_medicosam.evaluation.bench_report import read_report
+    from napari_medicosam.benchmark.report import floors_table, read_report
+    from napari_medicosam.benchmark.run import run_bench
 
     if show is not None:
         results.print(read_report(show).as_table(), markup=False)
+        return
+    if floors is not None:
+        results.print(floors_table(_runs(floors)), markup=False)
         return
     settings = _settings(run)
     if output is not None:
@@ -98,7 +108,7 @@ def bench(
 
 
 def _settings(run: RunOptions) -> BenchSettings:
-    from napari_medicosam.evaluation.bench_settings import BenchSettings, read_settings
+    from napari_medicosam.benchmark.settings import BenchSettings, read_settings
 
     settings = BenchSettings() if run.config is None else read_settings(run.config)
     changes = {
@@ -123,9 +133,19 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
         raise FileError(f"cannot make the folder {folder}: {error}") from error
 
 
+def _runs(folder: Path) -> dict[str, BenchReport]:
+    """Reports by the name of their folder."""
+    from napari_medicosam.benchmark.report import read_report
+
+    found = sorted(folder.glob("*/bench.json"))
+    if not found:
+        raise FileError(f"{folder} holds no runs: wanted folders with a bench.json in them")
+    return {path.parent.name: read_report(path) for path in found}
+
+
 def _tell(row: Row) -> None:
-    from napari_medicosam.evaluation.bench_report import show as shown
-    from napari_medicosam.evaluation.bench_rows import OURS
+    from napari_medicosam.benchmark.report import show as shown
+    from napari_medicosam.benchmark.rows import OURS
 
     ratios = "".join(f", {ratio.median:.2f}x {side}" for side, ratio in row.ratios.items())
     notes.print(f"{row.kind.title}: {shown(row.spreads[OURS].median, row.unit)}{ratios}", markup=False)
@@ -139,7 +159,7 @@ def _write(report: BenchReport, folder: Path) -> None:
     if find_spec("matplotlib") is None:
         notes.print("no picture: it needs matplotlib (pip install matplotlib)")
     else:
-        from napari_medicosam.evaluation.bench_figure import draw_report
+        from napari_medicosam.benchmark.figure import draw_report
 
         draw_report(report, folder)
     results.print(f"wrote {folder}", markup=False)

@@ -19,7 +19,7 @@ from napari_medicosam.cli.grouping import grouped
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -76,9 +76,12 @@ class ModelsOptions:
     ]
     embeddings: options.Embeddings = None
     device: options.Device = None
-    runtime: Annotated[str, typer.Option(help="What runs the image encoder, as in `medicosam segment`.")] = (
-        "torch"
-    )
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What runs the image encoder, as in `medicosam segment`. Repeatable, to compare; default: torch."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ def interactive(
     Goes on where it was when it is run again with the same settings and output folder.
 
         medicosam-evaluate interactive DATA --model medicosam_lite --model RUN/best.safetensors -o RESULTS
+
+        medicosam-evaluate interactive DATA --model medicosam_lite --runtime torch --runtime openvino-int8 -o RESULTS
     """
     from napari_medicosam.evaluation.comparison import Comparison
     from napari_medicosam.evaluation.score_log import open_log
@@ -149,10 +154,10 @@ def interactive(
     variants = _variants(annotator)
     found = _find(data)
     loaded = _load(models.model, models.device)
-    comparison = Comparison(loaded, found, variants, models.embeddings, models.runtime)
+    comparison = Comparison(loaded, found, variants, models.embeddings, models.runtime or ("torch",))
     with open_log(output, comparison.record) as log:
         _run(comparison, log)
-        _report(log, figures)
+        _report(log, comparison.runtimes, figures)
 
 
 def _variants(annotator: AnnotatorOptions) -> list[InteractiveSettings]:
@@ -237,14 +242,15 @@ def _draw(rows: pd.DataFrame, folder: Path, reference: str | None) -> None:
     draw_figures(rows, folder / "figures", reference)
 
 
-def _report(log: ScoreLog, figures: bool) -> None:
+def _report(log: ScoreLog, runtimes: Mapping[str, str], figures: bool) -> None:
     from napari_medicosam.evaluation.report import summarise, write_report
     from napari_medicosam.evaluation.score_log import read_scores
 
     rows = read_scores(log.folder)
     reference = next(iter(log.record.models)) if len(log.record.models) > 1 else None
-    header = {"version": version("napari-medicosam"), "reference": reference, **log.record.as_json()}
-    results.print(write_report(log.folder, summarise(rows), header, reference), markup=False)
+    header = {"version": version("napari-medicosam"), "reference": reference, "runtimes": runtimes}
+    header |= log.record.as_json()
+    results.print(write_report(log.folder, summarise(rows, reference), header), markup=False)
     if figures:
         _draw(rows, log.folder, reference)
     notes.print(f"wrote {log.folder}", markup=False)

@@ -1,11 +1,11 @@
-"""Several models side by side: the same objects, starts and seeds, image by image, kept as they come."""
+"""Several models or runtimes side by side: the same objects, starts and seeds, image by image, kept as they come."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.cache.keys import EmbeddingKey
@@ -32,24 +32,26 @@ if TYPE_CHECKING:
     from napari_medicosam.evaluation.score_log import ScoreLog
     from napari_medicosam.io.sample_sets import SampleSet
     from napari_medicosam.io.samples import Sample
+    from napari_medicosam.models.encoder_runtimes import EncoderRuntime
     from napari_medicosam.predict.service import SegmentationService
     from napari_medicosam.weights.loading import LoadedModel
 
 
 class Comparison:
-    """What is to be evaluated: models x images x variants of the settings.
+    """What is to be evaluated: models x runtimes x images x variants of the settings.
 
     Args:
         models: all in memory; their names tell them apart in the scores.
         data: annotated images of one or many data sets, checked.
         variants: settings that differ in nothing but `mask_prompt` and `zoom`.
         embeddings: folder where embeddings are kept between runs; None keeps them in memory for the run.
-        runtime: that encodes (`predict.runtimes.RUNTIMES`). Results in float32 are those of torch; a runtime of
-            another precision stands among the settings.
+        runtimes: that encode (`predict.runtimes.RUNTIMES`). One of float32 gives torch's scores; one of another
+            precision stands among the settings. Several are compared as models are: each stands once a runtime, with
+            the runtime's name behind its own.
 
     Raises:
         InputError: for no models or images, two models of one name, other variants, or images that cannot be told
-            apart, or a runtime that cannot be had here.
+            apart, a runtime that cannot be had here, or several of one precision.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Comparison:
         data: SampleSet,
         variants: Sequence[InteractiveSettings],
         embeddings: Path | None = None,
-        runtime: str = "torch",
+        runtimes: Sequence[str] = ("torch",),
     ) -> None:
         names = [model.name for model in models]
         if not models or len(set(names)) < len(names):
@@ -66,15 +68,19 @@ class Comparison:
         if not data.samples:
             raise InputError("got no annotated images to evaluate on")
         self._settings = _shared_settings(variants)
-        self._models = models
-        self._runtimes = {model.name: open_runtime(model, runtime) for model in models}
-        if any(one.precision != "float32" for one in self._runtimes.values()):
-            self._settings["runtime"] = runtime
+        self._models, self._runtimes = _with_runtimes(models, runtimes)
+        if len(runtimes) == 1 and any(one.precision != "float32" for one in self._runtimes.values()):
+            self._settings["runtime"] = runtimes[0]
         self._datasets = by_dataset(data.samples)
         self._num_objects = {summary.name: summary.num_objects for summary in data.report.datasets}
         self._variants = variants
         self._embeddings = embeddings
         self._pool = MemoryEmbeddingStore(POOL_BYTES)
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What encodes, by the name of the model; of "auto" what was chosen."""
+        return {name: runtime.name for name, runtime in self._runtimes.items()}
 
     @property
     def record(self) -> EvaluationRecord:
@@ -147,6 +153,27 @@ class Comparison:
         folder = self._embeddings / f"{re.sub(r'[^A-Za-z0-9_-]', '_', dataset)}-{num_images}"
         key = EmbeddingKey(model.spec, model.weights_sha256, IDENTITY, precision=precision)
         return TieredEmbeddingStore(memory, ZarrEmbeddingStore(folder, key, (num_images, 1, 1)))
+
+
+def _with_runtimes(
+    models: Sequence[LoadedModel], names: Sequence[str]
+) -> tuple[list[LoadedModel], dict[str, EncoderRuntime]]:
+    """Each model once a runtime, and what encodes for it by its name."""
+    if not names:
+        raise InputError("got no runtime to encode with")
+    found: list[LoadedModel] = []
+    runtimes: dict[str, EncoderRuntime] = {}
+    for model in models:
+        opened = [open_runtime(model, name) for name in names]
+        if len({one.precision for one in opened}) < len(opened):
+            raise InputError(
+                f"runtimes {', '.join(names)} share a precision, and so embeddings and scores: wanted runtimes of "
+                "different precision to compare, such as torch and openvino-int8"
+            )
+        for name, runtime in zip(names, opened, strict=True):
+            found.append(model if len(names) == 1 else replace(model, name=f"{model.name} {name}"))
+            runtimes[found[-1].name] = runtime
+    return found, runtimes
 
 
 def _shared_settings(variants: Sequence[InteractiveSettings]) -> dict[str, Any]:

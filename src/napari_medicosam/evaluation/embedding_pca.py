@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_medicosam.errors import FileError, InputError
-from napari_medicosam.evaluation.figure_style import QUIET, STYLE, fold, new_figure
+from napari_medicosam.io.figure_style import QUIET, STYLE, fold, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

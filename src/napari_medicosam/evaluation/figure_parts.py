@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medicosam.evaluation.figure_data import SHARE_EDGES, STARTS, modality_of
-from napari_medicosam.evaluation.figure_style import (
+from napari_medicosam.io.figure_style import (
     INK,
     QUIET,
     START_TITLES,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
-    from napari_medicosam.evaluation.figure_style import Look
+    from napari_medicosam.io.figure_style import Look
 
 WHENS = ("first", "last")
 

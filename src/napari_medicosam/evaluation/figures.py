@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_medicosam.errors import FileError
 from napari_medicosam.evaluation import figures_models, figures_objects
 from napari_medicosam.evaluation.figure_data import prepare_scores
-from napari_medicosam.evaluation.figure_style import STYLE, save_figure
+from napari_medicosam.io.figure_style import STYLE, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from napari_medicosam.evaluation.figure_parts import (
     starts_in,
     when_title,
 )
-from napari_medicosam.evaluation.figure_style import (
+from napari_medicosam.io.figure_style import (
     INK,
     QUIET,
     START_COLOURS,

@@ -16,7 +16,7 @@ from napari_medicosam.evaluation.figure_parts import (
     size_lines,
     when_title,
 )
-from napari_medicosam.evaluation.figure_style import (
+from napari_medicosam.io.figure_style import (
     QUIET,
     Look,
     fold,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from napari_medicosam.evaluation.paired import VARIANT, paired_differences
 from napari_medicosam.evaluation.score_log import write_whole
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 METRICS = ("dice", "iou", "surface_distance")
-VARIANT = ("model", "mask_prompt", "zoom")
-"""What tells one way of segmenting from another."""
 
 MAX_DROP = 0.02
 """Dice that may be lost between the first and the last correction of a data set before it is pointed out."""
@@ -33,18 +32,22 @@ class Summary:
     """Means of one evaluation, each a table with one line a model, variant, start and round.
 
     Attributes:
+        reference: the model that others are compared with; None for none.
         datasets: a line a data set, too, with `images`, `objects`, means, and `_std` over seeds (NaN for one seed).
         modalities: the same a modality, as the mean over its data sets (`datasets` says how many).
         overall: the mean over all data sets.
         corrections: one line a data set, model, variant and start: Dice after the first correction (`one`) and
             after the last (`last`, correction number `round`), their difference `drop`, and whether it `holds`:
             is at most `MAX_DROP`. Empty without corrections.
+        differences: of Dice to the reference, `paired_differences`.
     """
 
+    reference: str | None
     datasets: pd.DataFrame
     modalities: pd.DataFrame
     overall: pd.DataFrame
     corrections: pd.DataFrame
+    differences: pd.DataFrame
 
     def as_record(self) -> dict[str, list[dict[str, Any]]]:
         """JSON-ready; what does not exist is null."""
@@ -53,15 +56,17 @@ class Summary:
             "modalities": _records(self.modalities),
             "datasets": _records(self.datasets),
             "corrections": _records(self.corrections),
+            "differences": _records(self.differences),
         }
 
 
-def summarise(rows: pd.DataFrame) -> Summary:
+def summarise(rows: pd.DataFrame, reference: str | None = None) -> Summary:
     """Means of scores.
 
     Args:
         rows: one a mask, with the columns of `ObjectScore` (`read_scores`). Models, data sets and starts keep the
             order in which they come.
+        reference: the model that others are compared with; None compares none.
     """
     metrics = list(METRICS)
     per_seed = _mean(rows, [*_RUN, "dataset", "seed"])
@@ -72,34 +77,35 @@ def summarise(rows: pd.DataFrame) -> Summary:
     datasets = _over_seeds(per_seed, [*_RUN, "dataset"], _sizes(rows))
     corrections = _corrections(datasets)
     return Summary(
+        reference=reference,
         datasets=datasets[[*_RUN, "dataset", "images", "objects", *_with_std(metrics)]],
         modalities=_over_seeds(modality_means, [*_RUN, "modality"], in_modality),
         overall=_over_seeds(_mean(per_seed, [*_RUN, "seed"]), _RUN, num_datasets),
         corrections=corrections,
+        differences=paired_differences(rows, reference),
     )
 
 
-def write_report(folder: Path, summary: Summary, header: Mapping[str, Any], reference: str | None) -> str:
+def write_report(folder: Path, summary: Summary, header: Mapping[str, Any]) -> str:
     """Write `summary.json` and `summary.txt`; the text.
 
     Args:
         folder: exists.
         summary: of the scores in it.
         header: what else the JSON says, such as settings and versions.
-        reference: the model that others are compared with.
     """
-    text = as_text(summary, reference)
+    text = as_text(summary)
     write_whole(folder / "summary.json", json.dumps({**header, **summary.as_record()}, indent=2) + "\n")
     write_whole(folder / "summary.txt", text + "\n")
     return text
 
 
-def as_text(summary: Summary, reference: str | None = None) -> str:
+def as_text(summary: Summary) -> str:
     """A table a model and variant, with a line a data set: Dice from each start, after the first prompt and the last
-    correction; in brackets the difference to `reference` in the same variant.
+    correction; in brackets the difference to the reference in the same variant. Under it how sure the differences are.
     """  # noqa: D205
     variants = summary.overall[list(VARIANT)].drop_duplicates().itertuples(index=False, name=None)
-    return "\n\n".join(_table(summary, variant, reference) for variant in variants)
+    return "\n\n".join(_table(summary, variant) for variant in variants)
 
 
 def dataset_line(rows: pd.DataFrame, dataset: str) -> str:
@@ -151,8 +157,9 @@ def _corrections(datasets: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _table(summary: Summary, variant: tuple[str, bool, str], reference: str | None) -> str:
+def _table(summary: Summary, variant: tuple[str, bool, str]) -> str:
     model, mask_prompt, zoom = variant
+    reference = summary.reference
     overall = _of(summary.overall, variant)
     last = int(overall["round"].max())
     columns = [(start, n) for start in overall["start"].unique() for n in dict.fromkeys((0, last))]
@@ -180,7 +187,23 @@ def _table(summary: Summary, variant: tuple[str, bool, str], reference: str | No
     text = [title, *_aligned(lines)]
     if broken:
         text.append(f"! {last} corrections end more than {MAX_DROP} below one")
-    return "\n".join(text)
+    return "\n".join([*text, *_sureness(_of(summary.differences, variant))])
+
+
+def _sureness(differences: pd.DataFrame) -> list[str]:
+    """Lines that say what of a difference other images might change; none without a reference."""
+    if differences.empty:
+        return []
+    one = differences.iloc[-1]
+    lines: list[tuple[str, ...]] = [
+        (line.what, f"{line.difference:+.4f}", f"({line.low:+.4f} to {line.high:+.4f})")
+        for line in differences.itertuples()
+    ]
+    title = (
+        f"Difference on the {one['objects']} objects ({one['images']} images) that both were asked about, "
+        "and 95 % of samples of these images:"
+    )
+    return [title, *_aligned(lines)]
 
 
 def _of(table: pd.DataFrame, variant: tuple[str, bool, str]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_medicosam.benchmark.rows import ROWS
 from napari_medicosam.errors import FileError, InputError
-from napari_medicosam.evaluation.bench_rows import ROWS
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_medicosam.evaluation.bench_machine import this_machine
-from napari_medicosam.evaluation.bench_models import (
+from napari_medicosam.benchmark.machine import this_machine
+from napari_medicosam.benchmark.parts import (
     Bench,
     measure_batch,
     measure_encode,
@@ -19,10 +19,10 @@ from napari_medicosam.evaluation.bench_models import (
     measure_prompts,
     measure_propagation,
 )
-from napari_medicosam.evaluation.bench_report import BenchReport, MeasuredModel
-from napari_medicosam.evaluation.bench_roofline import model_flops
-from napari_medicosam.evaluation.bench_scene import make_scene
-from napari_medicosam.evaluation.bench_storage import measure_memory, measure_processes, measure_storage
+from napari_medicosam.benchmark.report import BenchReport, MeasuredModel
+from napari_medicosam.benchmark.roofline import model_flops
+from napari_medicosam.benchmark.scene import make_scene
+from napari_medicosam.benchmark.storage import measure_memory, measure_processes, measure_storage
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import save_model
 from napari_medicosam.models.specs import get_spec
@@ -32,8 +32,8 @@ from napari_medicosam.weights.registry import is_checkpoint_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_medicosam.evaluation.bench_rows import Row
-    from napari_medicosam.evaluation.bench_settings import BenchSettings, Part
+    from napari_medicosam.benchmark.rows import Row
+    from napari_medicosam.benchmark.settings import BenchSettings, Part
     from napari_medicosam.weights.fetch import ProgressCallback
     from napari_medicosam.weights.loading import LoadedModel
 

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_medicosam.benchmark.roofline import MatrixProduct, has_bf16
+from napari_medicosam.benchmark.rows import EAGER, MICRO_SAM, OURS, SINGLE, Row
+from napari_medicosam.benchmark.sides import Eager, MicroSam, Ours
+from napari_medicosam.benchmark.timing import Side, always, interleave
 from napari_medicosam.cache.keys import slice_digest
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
 from napari_medicosam.cache.store import TieredEmbeddingStore, ZarrEmbeddingStore
@@ -19,10 +23,6 @@ from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.metrics import iou
 from napari_medicosam.core.prompts import PromptSet
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
-from napari_medicosam.evaluation.bench_roofline import MatrixProduct, has_bf16
-from napari_medicosam.evaluation.bench_rows import EAGER, MICRO_SAM, OURS, SINGLE, Row
-from napari_medicosam.evaluation.bench_sides import Eager, MicroSam, Ours
-from napari_medicosam.evaluation.bench_timing import Side, always, interleave
 from napari_medicosam.predict.propagation import REFERENCE_SETTINGS, propagate
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_medicosam.evaluation.bench_machine import Machine
-    from napari_medicosam.evaluation.bench_scene import Scene
-    from napari_medicosam.evaluation.bench_settings import BenchSettings
+    from napari_medicosam.benchmark.machine import Machine
+    from napari_medicosam.benchmark.scene import Scene
+    from napari_medicosam.benchmark.settings import BenchSettings
     from napari_medicosam.weights.loading import LoadedModel
 
 _POOL_BYTES = 1 << 28

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from segment_anything.modeling import Sam
 
-    from napari_medicosam.evaluation.bench_machine import Machine
+    from napari_medicosam.benchmark.machine import Machine
 
 
 class MatrixProduct:

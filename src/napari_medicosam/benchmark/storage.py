@@ -8,10 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from napari_medicosam.cache.memory import MemoryEmbeddingStore
-from napari_medicosam.cache.store import ZarrEmbeddingStore
-from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.evaluation.bench_processes import (
+from napari_medicosam.benchmark.processes import (
     embedding_peak_bytes,
     import_seconds,
     load_in_process,
@@ -19,14 +16,17 @@ from napari_medicosam.evaluation.bench_processes import (
     start_python,
     write_large_image,
 )
-from napari_medicosam.evaluation.bench_rows import OURS, Row
-from napari_medicosam.evaluation.bench_timing import Side, always, interleave
+from napari_medicosam.benchmark.rows import OURS, Row
+from napari_medicosam.benchmark.timing import Side, always, interleave
+from napari_medicosam.cache.memory import MemoryEmbeddingStore
+from napari_medicosam.cache.store import ZarrEmbeddingStore
+from napari_medicosam.core.geometry import SlicePlane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_medicosam.benchmark.parts import Bench
     from napari_medicosam.cache.store import EmbeddingStore
-    from napari_medicosam.evaluation.bench_models import Bench
 
 _POOL_BYTES = 1 << 30
 

@@ -14,7 +14,7 @@ from napari_medicosam.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_medicosam.evaluation.bench_scene import Scene
+    from napari_medicosam.benchmark.scene import Scene
 
 _COMMAND = "from napari_medicosam.cli.app import main; main()"
 

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from napari_medicosam.benchmark import parts, storage
+from napari_medicosam.benchmark.figure import draw_report
+from napari_medicosam.benchmark.machine import this_machine
+from napari_medicosam.benchmark.parts import Bench
+from napari_medicosam.benchmark.processes import embedding_peak_bytes, write_large_image
+from napari_medicosam.benchmark.report import read_report
+from napari_medicosam.benchmark.roofline import MatrixProduct, flops_of
+from napari_medicosam.benchmark.rows import ROWS, Row
+from napari_medicosam.benchmark.run import run_bench
+from napari_medicosam.benchmark.scene import make_scene
+from napari_medicosam.benchmark.settings import BenchSettings
+from napari_medicosam.benchmark.sides import Eager
+from napari_medicosam.benchmark.timing import interleave
 from napari_medicosam.cache.store import ZarrEmbeddingStore
 from napari_medicosam.cli.app import app
 from napari_medicosam.core.metrics import iou
 from napari_medicosam.core.results import SegmentRequest
 from napari_medicosam.errors import FileError, InputError, WeightsError
-from napari_medicosam.evaluation import bench_models, bench_storage
-from napari_medicosam.evaluation.bench import run_bench
-from napari_medicosam.evaluation.bench_figure import draw_report
-from napari_medicosam.evaluation.bench_machine import this_machine
-from napari_medicosam.evaluation.bench_models import Bench
-from napari_medicosam.evaluation.bench_processes import embedding_peak_bytes, write_large_image
-from napari_medicosam.evaluation.bench_report import read_report
-from napari_medicosam.evaluation.bench_roofline import MatrixProduct, flops_of
-from napari_medicosam.evaluation.bench_rows import ROWS, Row
-from napari_medicosam.evaluation.bench_scene import make_scene
-from napari_medicosam.evaluation.bench_settings import BenchSettings, read_settings
-from napari_medicosam.evaluation.bench_sides import Eager
-from napari_medicosam.evaluation.bench_timing import interleave
 from napari_medicosam.io.volumes import read_volume
 from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.weights.loading import load_weights
-
-ROOT = Path(__file__).parents[2]
 
 SMALL = {
     "model": "sam_test",
@@ -196,7 +193,7 @@ def test_the_first_mask_goes_to_disk_and_the_overhead_holds_no_encode(bench, mon
     monkeypatch.setattr(
         ZarrEmbeddingStore, "put", lambda self, *words: (done.append("written"), write(self, *words))[1]
     )
-    rows = bench_models.measure_first_mask(bench)
+    rows = parts.measure_first_mask(bench)
     next(rows)
     rounds = bench.settings.slow_repeats + 1
     assert sorted(done) == ["encoded"] * (1 + rounds) + ["written"] * rounds  # one to know what comes out
@@ -207,18 +204,18 @@ def test_the_first_mask_goes_to_disk_and_the_overhead_holds_no_encode(bench, mon
 
 def test_propagation_fills_the_same_slices_on_both_sides(bench, monkeypatch):
     ours, eager = [], []
-    propagate, look_at = bench_models.propagate, Eager.look_at
+    propagate, look_at = parts.propagate, Eager.look_at
 
     def watched(*words, **more):
         for result in propagate(*words, **more):
             ours.append(result.plane.index)
             yield result
 
-    monkeypatch.setattr(bench_models, "propagate", watched)
+    monkeypatch.setattr(parts, "propagate", watched)
     monkeypatch.setattr(
         Eager, "look_at", lambda self, plane: (eager.append(plane.index), look_at(self, plane))[1]
     )
-    (row,) = bench_models.measure_propagation(bench)
+    (row,) = parts.measure_propagation(bench)
     assert set(row.samples) == {"ours", "eager"}
     each_round = [plane.index for plane in bench.planes] * (bench.settings.repeats + 1)
     assert sorted(ours) == sorted(eager) == sorted(each_round)
@@ -258,9 +255,7 @@ def test_arithmetic_is_counted():
 
 def test_random_weights_need_no_file_and_other_processes_get_the_same(monkeypatch):
     given = []
-    monkeypatch.setattr(
-        bench_storage, "load_in_process", lambda file, device: given.append(load_weights(file))
-    )
+    monkeypatch.setattr(storage, "load_in_process", lambda file, device: given.append(load_weights(file)))
     settings = BenchSettings(**SMALL | {"random_weights": True, "parts": ["processes"]})
     report = run_bench(settings, "cpu")
     assert report.model.name == "sam_test, random weights"
@@ -280,35 +275,3 @@ def test_random_weights_need_no_file_and_other_processes_get_the_same(monkeypatc
 def test_a_wrong_model_is_refused(words, message):
     with pytest.raises(WeightsError, match=message):
         CliRunner().invoke(app, ["bench", *words], catch_exceptions=False)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("limits: {enkode: 1}", "unknown rows in limits: enkode"),
-        ("repeats: 0\nslices: -1", "repeats: .*; slices: "),
-        ("scan_shape: [9, 64, 64]", "9 slices, wanted 8 to propagate through and two more"),
-        ("speed: high", "speed: Extra inputs"),
-        ("[1, 2]", "cannot be used"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(content, message, tmp_path):
-    path = tmp_path / "settings.yaml"
-    path.write_text(content)
-    with pytest.raises(InputError, match=message):
-        read_settings(path)
-    with pytest.raises(FileError, match="cannot read the settings"):
-        read_settings(tmp_path / "missing.yaml")
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_settings_are_settings(path):
-    settings = read_settings(path)
-    assert settings.quick().repeats < settings.repeats
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "benchmarks").rglob("*.json")), ids=lambda path: path.parent.name
-)
-def test_recorded_runs_can_be_read(path):
-    assert read_report(path).as_table() + "\n" == path.with_suffix(".md").read_text("utf-8")

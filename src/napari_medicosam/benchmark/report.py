@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
+from napari_medicosam.benchmark.machine import Machine
+from napari_medicosam.benchmark.rows import EAGER, MICRO_SAM, OURS, ROWS, SINGLE, Row, Spread
+from napari_medicosam.benchmark.settings import BenchSettings
 from napari_medicosam.errors import FileError
-from napari_medicosam.evaluation.bench_machine import Machine
-from napari_medicosam.evaluation.bench_rows import EAGER, MICRO_SAM, OURS, ROWS, SINGLE, Row, Spread
-from napari_medicosam.evaluation.bench_settings import BenchSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SIDE_TITLES = {OURS: "ours", EAGER: "eager", MICRO_SAM: "micro-sam", SINGLE: "ours, one by one"}
@@ -103,8 +104,7 @@ class BenchReport(BaseModel):
             "| ours | eager | micro-sam | ours / eager | ours / micro-sam | wanted | |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
-        ordered = sorted(self.rows, key=lambda row: list(ROWS).index(row.name))
-        lines += [_line(row) for row in ordered]
+        lines += [_line(row) for row in _ordered(self.rows)]
         for part, shares in self.shares.items():
             cells = [
                 f"{100 * shares[side]:.0f} %" if side in shares else "" for side in (OURS, EAGER, MICRO_SAM)
@@ -129,6 +129,20 @@ def read_report(path: Path) -> BenchReport:
         raise FileError(f"{path} is no report of medicosam bench: {'; '.join(wrong[:3])}") from error
 
 
+def floors_table(runs: Mapping[str, BenchReport]) -> str:
+    """Markdown: a line for every limit that runs, by name, were measured against, and whether it is kept."""
+    lines = ["| floor | wanted | figure | run | where | |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, report in runs.items():
+        run = f"{name}: {report.model.name}, {report.model.runtime}"
+        where = f"{report.machine.gpu or report.machine.cpu}, {report.machine.cores} cores, {report.date}"
+        for row in _ordered(report.rows):
+            if row.limit is not None:
+                side = next(iter(row.ratios), None)
+                figure = _with_quartiles(row.spreads[OURS], row) if side is None else _ratio(row, side)
+                lines.append(_cells(row.kind.title, _wanted(row), figure, run, where, row.note))
+    return "\n".join(lines)
+
+
 def show(value: float, unit: str) -> str:
     """A number as a reader wants it."""
     if unit == "s":
@@ -141,30 +155,35 @@ def show(value: float, unit: str) -> str:
     return f"{value:.4f}"
 
 
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: list(ROWS).index(row.name))
+
+
 def _line(row: Row) -> str:
     def measured(side: str) -> str:
         spread = row.spreads.get(side)
         return "" if spread is None else _with_quartiles(spread, row)
-
-    def ratio(side: str) -> str:
-        found = row.ratios.get(side)
-        return "" if found is None else f"{found.median:.2f} ({found.q1:.2f} to {found.q3:.2f})"
 
     others = [
         f"{SIDE_TITLES.get(side, side)}: {_with_quartiles(spread, row)}"
         for side, spread in row.spreads.items()
         if side not in (OURS, EAGER, MICRO_SAM)
     ]
-    others += [f"ours / {SIDE_TITLES[SINGLE]}: {ratio(SINGLE)}"] if SINGLE in row.ratios else []
+    others += [f"ours / {SIDE_TITLES[SINGLE]}: {_ratio(row, SINGLE)}"] if SINGLE in row.ratios else []
     note = "; ".join([*others, *([row.note] if row.note else [])])
     return _cells(
         row.kind.title,
         *map(measured, (OURS, EAGER, MICRO_SAM)),
-        ratio(EAGER),
-        ratio(MICRO_SAM),
+        _ratio(row, EAGER),
+        _ratio(row, MICRO_SAM),
         _wanted(row),
         note,
     )
+
+
+def _ratio(row: Row, side: str) -> str:
+    found = row.ratios.get(side)
+    return "" if found is None else f"{found.median:.2f} ({found.q1:.2f} to {found.q3:.2f})"
 
 
 def _with_quartiles(spread: Spread, row: Row) -> str:

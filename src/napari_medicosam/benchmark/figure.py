@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_medicosam.evaluation.bench_report import SIDE_TITLES, show
-from napari_medicosam.evaluation.bench_rows import EAGER, MICRO_SAM, OURS, ROWS
-from napari_medicosam.evaluation.figure_style import (
+from napari_medicosam.benchmark.report import SIDE_TITLES, show
+from napari_medicosam.benchmark.rows import EAGER, MICRO_SAM, OURS, ROWS
+from napari_medicosam.io.figure_style import (
     INK,
     QUIET,
     STYLE,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from napari_medicosam.evaluation.bench_report import BenchReport
-    from napari_medicosam.evaluation.bench_rows import Row, Spread
+    from napari_medicosam.benchmark.report import BenchReport
+    from napari_medicosam.benchmark.rows import Row, Spread
 
 _SIDES = (OURS, EAGER, MICRO_SAM)
 _WIDTH = 10.5
