@@ -66,6 +66,57 @@ def raw(old: bytes, new: bytes) -> Callable[[], bytes]:
     return changed
 
 
+def bare() -> bytes:
+    """The sound file as old archives keep it: what follows the letters DICM."""
+    return sound()[132:]
+
+
+def bare_implicit() -> bytes:
+    """Without the elements that say how it is written, too."""
+    made = dataset()
+    del made.file_meta
+    stream = io.BytesIO()
+    made.save_as(stream, implicit_vr=True, little_endian=True)
+    return stream.getvalue()
+
+
+@cache
+def mosaic() -> bytes:
+    """Four slices in a picture, and the header of the scanner that says so."""
+    tags = {"NumberOfImagesInMosaic": ("4",), "SliceNormalVector": ("0", "0", "1")}
+    header = b"SV10\4\3\2\1" + struct.pack("<2I", len(tags), 77)
+    for name, values in tags.items():
+        header += struct.pack("<64si4s3i", name.encode(), len(values), b"FD", 4, len(values), 77)
+        header += b"".join(struct.pack("<4i4s", 2, 2, 77, 2, value.encode()) for value in values)
+    made = dataset(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"], Modality="MR")
+    made.private_block(0x29, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", header)
+    return as_bytes(made)
+
+
+def bad_mosaics() -> Iterator[BadFile]:
+    """Mosaics whose scanner's header, or their own, makes no sense."""
+    place = cache(lambda: mosaic().index(b"SV10"))
+    for number in range(40):
+        name = f"flip-{number}.mosaic.dcm"
+        content = lambda name=name: flipped(mosaic(), name, place(), place() + 310)  # noqa: E731
+        yield BadFile(
+            name, "volume", "a bit of the scanner's header", bytes_file(content), "either", declared=1 << 16
+        )
+    for count in (b"0\0", b"-1", b"x\0", b"\xff\xff", b"9\0", b"99"):
+        slices = lambda count=count: mosaic().replace(b"\x02\0\0\x004\0", b"\x02\0\0\0" + count)  # noqa: E731
+        yield BadFile(
+            f"slices-{count.hex()}.mosaic.dcm", "volume", "slices that are not there", bytes_file(slices)
+        )
+
+
+def bad_bare_dicom() -> Iterator[BadFile]:
+    """Single files without DICM."""
+    for content, suffix in ((bare, ".bare"), (bare_implicit, ".implicit.bare")):
+        yield from spoilt_everywhere(content, "volume", suffix, (1, 7, 60, 200, 0.3, 0.6, -1), 16, (0, 500))
+    bomb = lambda: _deflate_bomb()[132:]  # noqa: E731
+    yield BadFile("deflate-bomb.bare", "volume", "deflated, without DICM", bytes_file(bomb))
+
+
 def _number(group: int, element: int, value: int) -> bytes:
     return struct.pack("<HH2sHH", group, element, b"US", 2, value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import zlib
 from functools import cache
@@ -47,8 +48,70 @@ def packed_nrrd() -> bytes:
     return nrrd(encoding="gzip", body=gzip.compress(NOISE.tobytes(), mtime=0))
 
 
+def bz2_nrrd() -> bytes:
+    return nrrd(encoding="bzip2", body=bz2.compress(NOISE.tobytes()))
+
+
+LIST_FIELDS = {
+    "dimension": "4", "sizes": "11 10 3 3", "kinds": "domain domain domain time",
+    "space_directions": "(0.8,0,0) (0,1.5,0) (0,0,2.5) none",
+}  # fmt: skip
+
+
+def list_nrrd(**changes: str | None) -> bytes:
+    """Three volumes over time."""
+    return nrrd(**LIST_FIELDS | changes)
+
+
+def bad_nrrd_lists() -> Iterator[BadFile]:
+    """Over time, and written anew for ITK."""
+    yield from spoilt_everywhere(list_nrrd, "times", ".list.nrrd", (1, 100, 0.5, -1), 12, (0, 250))
+    changes: dict[str, dict[str, str | None]] = {
+        "kinds-too-few": {"kinds": "domain time"},
+        "kinds-too-many": {"kinds": "domain domain domain domain domain time"},
+        "kinds-all-times": {"kinds": "time time time time"},
+        "kinds-of-two-lists": {"kinds": "domain domain list time"},
+        "kinds-unknown": {"kinds": "domain domain domain moon"},
+        "directions-all-none": {"space_directions": "none none none none", "kinds": None},
+        "sizes-huge": {"sizes": "11 10 3 2000000000"},
+        "sizes-of-0": {"sizes": "11 10 3 0"},
+        "sizes-no-numbers": {"sizes": "a b c d", "encoding": "bzip2"},
+        "sizes-none": {"sizes": None, "encoding": "bzip2"},
+        "skip-no-number": {"byte_skip": "a lot", "encoding": "bzip2"},
+        "in-several-files": {"data_file": "slice%d.raw 1 9 1"},
+        "in-itself": {"data_file": "in-itself.list.nrrd", "sizes": "11 10 3 999"},
+        "bzip2-that-is-none": {"encoding": "bzip2"},
+    }
+    for name, change in changes.items():
+        yield BadFile(
+            f"{name}.list.nrrd",
+            "times",
+            "a field of the header makes no sense",
+            bytes_file(lambda change=change: list_nrrd(**change)),
+            "either" if name.startswith("kinds") else "refused",
+            declared=NUM_BYTES,
+        )
+
+
+def _bad_bzip2() -> Iterator[BadFile]:
+    lengths = (0.6, -1, -5, -9)
+    yield from spoilt_everywhere(bz2_nrrd, "volume", ".bz2.nrrd", lengths, 12, (250, None), "same or refused")
+    zeros = cache(lambda: bz2.compress(bytes(64 * MEGABYTE)))
+    sizes = {"more": "11 10 9", "as-much": "4096 4096 2", "less": "4096 4096 4"}
+    for name, size in sizes.items():
+        yield BadFile(
+            f"bomb-of-{name}.bz2.nrrd",
+            "volume",
+            "64 MB of zeros in 50 bytes",
+            bytes_file(lambda size=size: nrrd(encoding="bzip2", sizes=size, body=zeros())),
+            "read" if name == "as-much" else "refused",
+            declared=64 * MEGABYTE if name == "as-much" else NUM_BYTES,
+        )
+
+
 def bad_nrrd() -> Iterator[BadFile]:
     """All of them."""
+    yield from _bad_bzip2()
     yield from spoilt_everywhere(
         packed_nrrd, "volume", ".gz.nrrd", (0.6, -1, -5, -9), 10, (300, None), "same or refused"
     )

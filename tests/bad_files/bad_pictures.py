@@ -21,7 +21,7 @@ MEGABYTE = 1 << 20
 
 @cache
 def picture(kind: str) -> bytes:
-    """A sound PNG or JPEG."""
+    """A sound PNG, JPEG or BMP."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -94,6 +94,23 @@ def bad_png() -> Iterator[BadFile]:
 
 def chunk_of_text(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def bad_bmp() -> Iterator[BadFile]:
+    """All of them."""
+    yield from spoilt_everywhere(lambda: picture("BMP"), "volume", ".bmp", (1, 14, 40, 0.5, -3), 12, (0, 60))
+    sizes = ((0, 40), (-50, 40), (65500, 65500), (9000, 9000), (2**31 - 1, 2**31 - 1))
+    for width, height in sizes:
+        yield BadFile(
+            f"{width}-by-{height}.bmp",
+            "volume",
+            "its size is not that of its pixels",
+            bytes_file(
+                lambda size=(width, height): (
+                    picture("BMP")[:18] + struct.pack("<ii", *size) + picture("BMP")[26:]
+                )
+            ),
+        )
 
 
 def bad_jpeg() -> Iterator[BadFile]:

@@ -37,6 +37,19 @@ def read_volume(path: Path) -> str:
     return digest.hexdigest()
 
 
+def read_pair(path: Path) -> str:
+    return read_volume(path / "a.hdr")
+
+
+def read_times(path: Path) -> str:
+    from napari_medicosam.io.over_time import read_over_time
+
+    digest = hashlib.sha256()
+    for volume in read_over_time(path):
+        digest.update(volume.array)
+    return digest.hexdigest()
+
+
 def read_weights(path: Path) -> str:
     from napari_medicosam.models.checkpoints import load_checkpoint
 
@@ -113,6 +126,8 @@ def _image() -> Any:
 
 READERS: dict[str, Callable[[Path], str]] = {
     "volume": read_volume,
+    "pair": read_pair,
+    "times": read_times,
     "weights": read_weights,
     "label_classes": read_label_classes,
     "registry": read_registry,

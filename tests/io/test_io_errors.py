@@ -15,6 +15,7 @@ from PIL import Image
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.dicom import DICOM_SUFFIXES
+from napari_medicosam.io.nifti_pairs import PAIR_SUFFIXES
 from napari_medicosam.io.volumes import FORMATS, Volume, read_labels, read_volume
 
 NOISE = np.random.default_rng(0).integers(0, 30000, (20, 21, 22)).astype(np.int16)
@@ -25,6 +26,8 @@ def make(path):
     suffix = "".join(path.suffixes)
     if "nii" in suffix:
         nibabel.Nifti1Image(NOISE.T, np.eye(4)).to_filename(path)
+    elif suffix in PAIR_SUFFIXES:
+        nibabel.Nifti1Pair(NOISE.T, np.eye(4)).to_filename(path)
     elif suffix in (".nrrd", ".nhdr", ".mha", ".mhd"):
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(NOISE), str(path))
     elif suffix in (".tif", ".tiff"):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel
+import npe2
 import numpy as np
 import pytest
 from PIL import Image
 
+import napari_medicosam
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.reader import get_reader, layer_name
@@ -171,3 +174,18 @@ def test_the_room_imports_neither_napari_nor_qt_nor_torch():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_offered"),
+    [
+        ("a.nii.gz", True), ("A.HDR", True), ("a.img.gz", True), ("a.dcm", True), ("DICOMDIR", True),
+        ("IM000001", True),
+        ("IM-0001-0001", True), ("1.2.840.113619.2.5", True), ("MR.1.3.12.2.1107.5.2", True), ("a.tif", False),
+        ("IM000001.png", False), ("notes.txt", False), ("fig.1.2.png", False),
+    ],
+)  # fmt: skip
+def test_napari_asks_for_files_with_names_of_scanners(name, is_offered):
+    manager = npe2.PluginManager()
+    manager.register(npe2.PluginManifest.from_file(Path(napari_medicosam.__file__).with_name("napari.yaml")))
+    assert bool(list(manager.iter_compatible_readers(name))) == is_offered

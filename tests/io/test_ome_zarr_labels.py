@@ -234,14 +234,52 @@ def test_nothing_but_labels_is_ever_replaced(tmp_path, name):
     assert contents(tmp_path) == before
 
 
+DEGREE = np.pi / 180
+TURNED = np.eye(4)
+TURNED[:2, :2] = [[np.cos(DEGREE), -np.sin(DEGREE)], [np.sin(DEGREE), np.cos(DEGREE)]]
+SHEARED = np.eye(4) + np.eye(4, k=1) * [0, 0.2, 0, 0]
+
+
 @pytest.mark.parametrize(
-    "turn", [np.diag([-1, -1, 1, 1.0]), np.eye(4)[[1, 0, 2, 3]], np.eye(4) + np.eye(4, k=1) * [0, 0.2, 0, 0]]
+    ("turn", "reason"), [(TURNED, "turned"), (SHEARED, "turned"), (np.diag([-1, -1, 1, 1.0]), "flipped")]
 )
-def test_an_orientation_needs_another_format(tmp_path, turn):
-    volume = Volume(DATA, Geometry(SHAPE, turn @ np.diag([0.5, 0.5, 3.0, 1.0])))
-    with pytest.raises(FileError, match=r"no orientation.*Use \.nii\.gz"):
+def test_a_grid_that_zarr_cannot_hold_needs_another_format(tmp_path, turn, reason):
+    header = FileHeader(unit="mm", is_oriented=reason == "turned")
+    volume = Volume(DATA, Geometry(SHAPE, turn @ np.diag([0.5, 0.5, 3.0, 1.0])), header=header)
+    with pytest.raises(FileError, match=rf"{reason}.*Use \.nii\.gz"):
         write_labels(tmp_path / "a.zarr", LABELS, volume)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0), (0, 2, 1)])
+@pytest.mark.parametrize("signs", [(-1, -1, 1), (1, -1, -1), (-1, 1, -1)])
+def test_grids_along_the_patient_are_held_in_words(tmp_path, order, signs):
+    affine = np.zeros((4, 4))
+    affine[order, range(3)] = np.array(signs) * (0.5, 0.7, 3.0)
+    affine[:, 3] = (-31.5, 40, 7.25, 1)
+    volume = Volume(DATA, Geometry(SHAPE, affine), header=FileHeader(unit="mm", is_oriented=True))
+    write_labels(tmp_path / "a.zarr", LABELS, volume)
+    assert read_labels(tmp_path / "a.zarr").geometry.equals(volume.geometry, 1e-9)
+    (image,) = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["ome"]["multiscales"]
+    ends = [("left", "right"), ("posterior", "anterior"), ("inferior", "superior")]
+    scale, offset = (one for one in image["datasets"][0]["coordinateTransformations"])
+    assert scale["scale"] == [3.0, 0.7, 0.5]
+    for n, axis in enumerate(image["axes"]):
+        world, sign = order[2 - n], signs[2 - n]
+        assert axis["orientation"]["value"] == "-to-".join(ends[world][::sign])
+        assert offset["translation"][n] == sign * affine[world, 3]
+
+
+def test_a_slice_keeps_its_place_in_the_patient(tmp_path):
+    affine = np.diag([-0.5, -0.5, 5.0, 1.0])
+    affine[:3, 3] = (30, 20, -70)
+    header = FileHeader(unit="mm", is_oriented=True)
+    volume = Volume(DATA[:1], Geometry((1, *SHAPE[1:]), affine), is_2d=True, header=header)
+    write_labels(tmp_path / "a.zarr", LABELS[:1], volume)
+    assert np.array_equal(read_labels(tmp_path / "a.zarr").geometry.affine_ras, affine)
+    flat = Volume(DATA[:1], Geometry.from_spacing((1, *SHAPE[1:])), is_2d=True)
+    write_labels(tmp_path / "b.zarr", LABELS[:1], flat)
+    assert zarr.open_group(tmp_path / "b.zarr", mode="r")["0"].shape == SHAPE[1:]
 
 
 def test_a_grid_without_unit_stays_without(tmp_path):

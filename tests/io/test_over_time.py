@@ -91,8 +91,11 @@ def test_what_cannot_be_held_is_refused_and_a_bad_write_leaves_the_old_file(tmp_
             call(tmp_path / "labels.nrrd")
     with pytest.raises(InputError, match="shape"):
         write_labels(tmp_path / "labels.nii", LABELS[:, 1:], record)
+    (tmp_path / "b.nrrd").touch()
+    with pytest.raises(FileError, match="0 bytes"):
+        read_over_time(tmp_path / "b.nrrd")
     with pytest.raises(FileError, match="no volumes over time"):
-        read_over_time(tmp_path / "a.nrrd")
+        read_over_time(tmp_path / "a.tif")
     out = tmp_path / "labels.nii"
     write_labels(out, LABELS, record)
     before = out.read_bytes()

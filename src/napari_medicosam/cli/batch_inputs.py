@@ -138,11 +138,11 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def _is_image(folder: Path) -> bool:
     """Whether a folder is one image: an OME-Zarr, or files of a DICOM series lie in it."""
-    from napari_medicosam.io.dicom_headers import has_dicom_magic
+    from napari_medicosam.io.dicom_files import is_dicom_file
     from napari_medicosam.io.ome_zarr_paths import is_ome_zarr
 
     return is_ome_zarr(folder) or any(
-        has_dicom_magic(path) for path in islice(folder.iterdir(), _MAX_LOOKED_AT)
+        is_dicom_file(path) for path in islice(folder.iterdir(), _MAX_LOOKED_AT)
     )
 
 

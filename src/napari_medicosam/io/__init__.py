@@ -1,1 +1,1 @@
-"""File formats. The only floor that knows LPS, file headers and suffixes."""
+"""File formats, figures among them. The only floor that knows LPS, file headers and suffixes."""

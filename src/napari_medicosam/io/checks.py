@@ -52,6 +52,13 @@ def spatial_shape(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
     return shape[:3]
 
 
+def shape_over_time(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
+    """(i, j, k, t), or as `spatial_shape` where there is one time point."""
+    num_times = int(shape_ijk[3]) if len(shape_ijk) > 3 else 1
+    spatial = spatial_shape(path, [*shape_ijk[:3], *shape_ijk[4:]] if num_times > 1 else shape_ijk)
+    return (*spatial, num_times) if num_times > 1 else spatial
+
+
 def check_data_size(path: Path, num_bytes: int, max_ratio: int = 1, offset: int = 0) -> None:
     """Raise `FileError` when `path` is too small for what its header says, before memory is asked for.
 

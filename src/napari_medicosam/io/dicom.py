@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError, MedicoSamError
-from napari_medicosam.io.dicom_headers import has_dicom_magic, read_header
+from napari_medicosam.io.dicom_files import is_dicom_file
+from napari_medicosam.io.dicom_headers import read_header
 from napari_medicosam.io.dicom_pixels import read_pixels
 from napari_medicosam.io.dicom_stacks import DicomStack, find_stacks
 from napari_medicosam.io.records import DicomSource, FileHeader, Volume
@@ -53,14 +54,14 @@ def is_dicom(path: Path) -> bool:
     """True for a DICOM file, and for a folder with one among the first files in or below it; `#N` may follow."""
     path, _ = split_choice(path)
     if not path.is_dir():
-        return has_dicom_magic(path)
+        return is_dicom_file(path)
     files = (file for file, _ in zip(_files_below(path), range(_MAX_LOOKED_AT), strict=False))
-    return any(has_dicom_magic(file) for file in files)
+    return any(is_dicom_file(file) for file in files)
 
 
 def is_segmentation(path: Path) -> bool:
     """True for a DICOM file that holds labels and no image; `FileError` for a damaged one."""
-    return path.is_file() and has_dicom_magic(path) and read_header(path)[0].modality == "SEG"
+    return path.is_file() and is_dicom_file(path) and read_header(path)[0].modality == "SEG"
 
 
 def read_dicom(path: Path, *, palette_indices: bool = False) -> Volume:
@@ -160,7 +161,7 @@ def _dicom_files(path: Path) -> Iterator[Path]:
     for number, file in enumerate(_files_below(path)):
         if number == _MAX_FILES:
             raise FileError(f"{path} holds more than {_MAX_FILES} files: wanted the folder of one study")
-        if file.suffix.lower() in DICOM_SUFFIXES or has_dicom_magic(file):
+        if file.suffix.lower() in DICOM_SUFFIXES or is_dicom_file(file):
             yield file
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.checks import DEFLATE_MAX_RATIO, check_data_size
 from napari_medicosam.io.dicom_fields import Fields, first_item
+from napari_medicosam.io.dicom_files import has_dicom_magic, is_dicom_file, read_dataset
+from napari_medicosam.io.dicom_mosaic import split_mosaic
 from napari_medicosam.io.dicom_quiet import quietly
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class DicomFile:
         num_frames: images in it; 0 for reports, segmentations, plans and the like.
         num_samples: 1, or 3 for colour.
         is_inverted: low values are meant to be shown bright (MONOCHROME1).
-        is_mosaic: a whole volume tiled into one picture, as Siemens stores it.
+        is_mosaic: a whole volume tiled into one picture, as Siemens stores it, that could not be taken apart.
         is_localizer: a picture to plan other images on.
+        num_tiles: images side by side in a mosaic that was taken apart; 1 for other files.
     """
 
     path: Path = field(repr=False)
@@ -84,6 +86,7 @@ class DicomFile:
     is_inverted: bool
     is_mosaic: bool
     is_localizer: bool
+    num_tiles: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,42 +121,36 @@ class DicomFrame:
     order: tuple[float, ...]
 
 
-def has_dicom_magic(path: Path) -> bool:
-    """True for a file that begins as DICOM files do: 128 bytes of anything, then DICM. False if it cannot be read."""
-    try:
-        if not path.is_file():  # to open a pipe would wait for ever
-            return False
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def read_header(path: Path) -> tuple[DicomFile, tuple[DicomFrame, ...]]:
     """The file and its images.
 
     Raises:
         FileError: for a file that is no DICOM, is damaged, or says sizes or places that cannot be.
     """
-    if not has_dicom_magic(path):
-        raise FileError(f"{path} is not a DICOM file: wanted the letters DICM after 128 bytes")
+    if not is_dicom_file(path):
+        raise FileError(
+            f"{path} is not a DICOM file: wanted the letters DICM after 128 bytes, or DICOM's first elements at once"
+        )
     try:
         with quietly():
             return _read(path)
     except FileError:
         raise
     except Exception as error:  # damaged files give anything from EOFError to RecursionError
-        raise FileError(f"cannot read {path} as DICOM, the file may be damaged: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise FileError(f"cannot read {path} as DICOM, the file may be damaged: {reason}") from error
 
 
 def _read(path: Path) -> tuple[DicomFile, tuple[DicomFrame, ...]]:
     _check_inflated_size(path)
-    dataset = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    dataset = read_dataset(path, stop_before_pixels=True, specific_tags=_TAGS)
     file = _file_of(path, dataset)
     if not file.num_frames:
         return file, ()
     _check_pixel_size(file, dataset)
-    return file, _frames_of(file, dataset)
+    frames = _frames_of(file, dataset)
+    split = split_mosaic(file, frames[0]) if file.is_mosaic else None
+    return split or (file, frames)
 
 
 def _file_of(path: Path, dataset: Dataset) -> DicomFile:
@@ -232,6 +229,8 @@ def _copies(first: DicomFrame, offsets_mm: NDArray[np.float64] | None) -> tuple[
 
 def _check_inflated_size(path: Path) -> None:
     """Raise `FileError` for a file that pydicom would unpack into more memory than any honest one needs."""
+    if not has_dicom_magic(path):
+        return
     meta = read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return

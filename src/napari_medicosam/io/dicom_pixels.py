@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_fragments
 from pydicom.pixels.decoders.base import get_decoder
@@ -24,6 +24,8 @@ from pydicom.uid import (
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.checks import real_array, rgb_array
 from napari_medicosam.io.dicom_codestreams import image_in
+from napari_medicosam.io.dicom_files import read_dataset
+from napari_medicosam.io.dicom_mosaic import slices_of
 from napari_medicosam.io.dicom_quiet import quietly
 
 if TYPE_CHECKING:
@@ -79,9 +81,11 @@ def _images_of(frame: DicomFrame, palette_indices: bool) -> NDArray[Any]:
     file = frame.file
     with quietly():
         try:
-            dataset = dcmread(file.path)
+            dataset = read_dataset(file.path)
             _check_codestreams(file, dataset)
             array = _decoded(dataset)
+            if file.num_tiles > 1:
+                array = slices_of(array, file)
             if dataset.PhotometricInterpretation == "PALETTE COLOR" and not palette_indices:
                 array = _colours(array, dataset)
             elif "ModalityLUTSequence" in dataset and file.num_samples == 1:
@@ -110,15 +114,18 @@ def _check_codestreams(file: DicomFile, dataset: Dataset) -> None:
         raise FileError(
             f"{file.path} is truncated: it has compressed pixels up to byte {end} of {len(dataset.PixelData)}"
         )
+    size_yx = dataset.Rows, dataset.Columns
+    if size_yx != tuple(size * file.num_tiles for size in file.size_yx):
+        raise FileError(f"{file.path} was changed while it was read: it has {size_yx} pixels now")
     for codestream in generate_fragments(dataset.PixelData):
         image = image_in(codestream)
         if image is not None and (
-            image.size_yx != file.size_yx
+            image.size_yx != size_yx
             or image.num_samples != file.num_samples
             or not 2 <= image.bits <= dataset.BitsAllocated
         ):
             raise FileError(
-                f"{file.path} is damaged: its header says {file.size_yx} pixels of {file.num_samples} samples and "
+                f"{file.path} is damaged: its header says {size_yx} pixels of {file.num_samples} samples and "
                 f"{dataset.BitsAllocated} bits, the compressed image is of {image}"
             )
 

@@ -13,13 +13,13 @@ import highdicom
 import numpy as np
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.utils import get_plane_positions_of_image
-from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from napari_medicosam.errors import FileError
+from napari_medicosam.io.dicom_files import read_dataset
 from napari_medicosam.io.dicom_planes import planes_of_record
 from napari_medicosam.io.dicom_quiet import quietly
 from napari_medicosam.io.dicom_seg_reading import WRITER, label_text
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydicom import Dataset
 
     from napari_medicosam.io.dicom_planes import Planes
     from napari_medicosam.io.dicom_segments import LabelNames, Segment
@@ -85,7 +86,7 @@ def write_dicom_seg(
         numbers[...] = np.searchsorted([0, *labels], plane)
     segments = segments_of(labels, classes)
     with quietly():
-        images = [dcmread(image, stop_before_pixels=True) for image in source.paths]
+        images = [read_dataset(image, stop_before_pixels=True) for image in source.paths]
         if source.frames and "SharedFunctionalGroupsSequence" not in images[0]:
             raise FileError(
                 f"cannot write {path}: the image is a multi-frame file of an old kind, which does not describe its "

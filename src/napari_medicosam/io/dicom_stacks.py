@@ -127,7 +127,8 @@ def _without_copies(frames: Sequence[DicomFrame]) -> list[DicomFrame]:
 def _key(frame: DicomFrame) -> Hashable:
     file = frame.file
     is_single = frame.position_mm is None and file.modality not in _VOLUME_MODALITIES
-    own = file.path if file.num_frames > 1 or is_single else None
+    is_whole = file.num_frames > 1 and file.num_tiles == 1  # mosaics of one series follow each other in time
+    own = file.path if is_whole or is_single else None
     kind = file.size_yx, file.num_samples, file.is_localizer
     return file.series_uid, own, frame.stack_id, kind, frame.spacing_yx is None
 

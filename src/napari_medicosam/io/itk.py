@@ -11,9 +11,16 @@ import SimpleITK
 
 from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError
-from napari_medicosam.io.checks import is_plain_grid, real_array, rgb_array, spatial_shape
+from napari_medicosam.io.checks import (
+    is_plain_grid,
+    real_array,
+    rgb_array,
+    shape_over_time,
+    spatial_shape,
+)
 from napari_medicosam.io.itk_headers import check_voxels, read_header
 from napari_medicosam.io.nifti import is_sheared
+from napari_medicosam.io.nrrd_rewriting import kind_of_values, readable
 from napari_medicosam.io.records import FileHeader, ItkGrid, Volume
 
 if TYPE_CHECKING:
@@ -21,10 +28,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_medicosam.io.itk_headers import TextHeader
     from napari_medicosam.io.records import VolumeRecord
 
 sitk: Any = SimpleITK  # its functions carry no types
 
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""Endings of the two formats, in lower case."""
+
+_COLOURS = (3, 4)
 _LPS_RAS_SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])[:, None]
 _IMAGE_IO = {
     ".nrrd": "NrrdImageIO",
@@ -50,13 +62,38 @@ def lps_from_ras(affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
 def read_itk(path: Path, *, palette_indices: bool = False) -> Volume:
     """Read .nrrd, .nhdr, .mha or .mhd. The unit is mm, but for an NRRD that does not place itself in a space."""
     del palette_indices  # neither format has palettes
+    (volume,) = _read(path, is_over_time=False)
+    return volume
+
+
+def read_itk_times(path: Path) -> list[Volume]:
+    """As `read_itk`, of a file with a fourth axis, or with a list of values a voxel, all volumes that are in it."""
+    return _read(path, is_over_time=True)
+
+
+def _read(path: Path, *, is_over_time: bool) -> list[Volume]:
     header = read_header(path)
+    with readable(path, header) as file:
+        return _read_file(file, header if file == path else read_header(file), is_over_time)
+
+
+def _read_file(path: Path, header: TextHeader, is_over_time: bool) -> list[Volume]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(_utf8(path))
     reader.SetImageIO(_IMAGE_IO[path.suffix.lower()])
     reader.ReadImageInformation()
-    shape_ijk = spatial_shape(path, reader.GetSize())
-    num_components = reader.GetNumberOfComponents()
+    sizes, num_values = reader.GetSize(), reader.GetNumberOfComponents()
+    (shape_over_time if is_over_time else spatial_shape)(path, sizes)
+    is_list = _is_list(header, num_values)
+    if is_list and header.has_segments:
+        raise FileError(
+            f"{path} holds {num_values} layers of segments that overlap: wanted a label map. Export one in Slicer"
+        )
+    if is_list and not is_over_time:
+        raise FileError(
+            f"{path} has {num_values} values a voxel: wanted one (grey) or three (RGB). Save one time point or channel "
+            f"to a file of its own first"
+        )
     pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if "complex" in pixel_type:
         raise FileError(
@@ -64,16 +101,16 @@ def read_itk(path: Path, *, palette_indices: bool = False) -> Volume:
         )
     bits = re.search(r"(\d+)-bit", pixel_type)
     if bits:
-        check_voxels(path, header, math.prod((*shape_ijk, num_components)), int(bits[1]) // 8)
+        num_stored = math.prod(sizes) * num_values
+        check_voxels(path, header, num_stored, int(bits[1]) // 8)
     image = reader.Execute()
-    grid = _grid_of(image, min(len(shape_ijk), 3))
-    array, is_rgb = _zyx(path, sitk.GetArrayFromImage(image), shape_ijk, num_components)
+    is_2d = len(sizes) == 2
+    grid = _grid_of(path, image, 2 if is_2d else 3)
     is_placed = path.suffix.lower() in (".mha", ".mhd") or image.HasMetaDataKey("NRRD_space")
-    z, y, x = array.shape[:3]
-    geometry = Geometry((z, y, x), ras_from_lps(_affine_lps(grid)))
-    return Volume(
-        array, geometry, is_rgb, len(shape_ijk) == 2, FileHeader("itk", "mm" if is_placed else None, grid)
-    )
+    arrays, is_rgb = _tzyx(path, image, is_list)
+    geometry = Geometry(arrays[0].shape[:3], ras_from_lps(_affine_lps(grid)))
+    file_header = FileHeader("itk", "mm" if is_placed else None, grid)
+    return [Volume(array, geometry, is_rgb, is_2d, file_header) for array in arrays]
 
 
 def write_itk(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
@@ -118,20 +155,38 @@ def _utf8(path: Path) -> str:
         raise FileError(f"the name {shown} is no UTF-8, which {path.suffix} needs: rename it") from error
 
 
-def _zyx(
-    path: Path, array: NDArray[Any], shape_ijk: tuple[int, ...], num_components: int
-) -> tuple[NDArray[Any], bool]:
-    shape = (1, *shape_ijk[::-1])[-3:]
-    if num_components == 1:
-        return real_array(path, array.reshape(shape)), False
-    return rgb_array(path, array.reshape(*shape, num_components)), True
+def _is_list(header: TextHeader, num_values: int) -> bool:
+    """True when the values of a voxel are those of several volumes, and not colours or parts of a vector."""
+    kind = kind_of_values(header)
+    return num_values > 1 and (kind == "list" or (kind in ("", "vector") and num_values not in _COLOURS))
 
 
-def _grid_of(image: Any, ndim: int) -> ItkGrid:
-    """The grid of the first `ndim` axes; a fourth one of size 1 is cut off."""
-    direction = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)[:ndim, :ndim]
+def _tzyx(path: Path, image: Any, is_list: bool) -> tuple[list[NDArray[Any]], bool]:
+    """Arrays (z, y, x) or (z, y, x, channels), one a time point, and whether they are colours."""
+    num_values = image.GetNumberOfComponentsPerPixel()
+    view = sitk.GetArrayViewFromImage(image)
+    if is_list:
+        view = np.moveaxis(view, -1, 0)
+    is_rgb = num_values > 1 and not is_list
+    shape = ((1,) * 4 + view.shape)[-5:] if is_rgb else ((1,) * 4 + view.shape)[-4:]
+    # Copies, a volume at a time: the memory behind the view is ITK's.
+    made = rgb_array if is_rgb else real_array
+    return [made(path, np.array(one)) for one in view.reshape(shape)], is_rgb
+
+
+def _grid_of(path: Path, image: Any, ndim: int) -> ItkGrid:
+    """The grid of the first `ndim` axes; a fourth one, which is time or of size 1, is cut off.
+
+    Raises:
+        FileError: where the further axes are turned into the first ones.
+    """
+    direction = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)
+    if direction[:ndim, ndim:].any() or direction[ndim:, :ndim].any():
+        raise FileError(f"{path} has a fourth axis that is turned into space: wanted time, or three axes")
     return ItkGrid(
-        tuple(image.GetOrigin()[:ndim]), tuple(image.GetSpacing()[:ndim]), tuple(direction.ravel().tolist())
+        tuple(image.GetOrigin()[:ndim]),
+        tuple(image.GetSpacing()[:ndim]),
+        tuple(direction[:ndim, :ndim].ravel().tolist()),
     )
 
 

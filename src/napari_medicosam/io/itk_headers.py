@@ -44,10 +44,11 @@ class TextHeader:
 
     Attributes:
         fields: by their names in lower case.
-        encoding: raw, deflate, hex or text; "" for one that ITK does not know either.
+        encoding: raw, deflate, bzip2, hex or text; "" for one that ITK does not know either.
         data_name: the value that says where the voxels are; "" when they follow the header.
         names: the lines behind it, which are file names when `data_name` is a list.
         data_start: the byte where voxels begin that follow the header.
+        has_segments: Slicer made it from segments, which lie in layers where they overlap.
     """
 
     fields: dict[str, str]
@@ -55,6 +56,7 @@ class TextHeader:
     data_name: str
     names: tuple[str, ...]
     data_start: int
+    has_segments: bool = False
 
 
 def read_header(path: Path) -> TextHeader:
@@ -80,7 +82,7 @@ def check_voxels(path: Path, header: TextHeader, num_values: int, itemsize: int)
         num_values: that it promises, channels counted.
         itemsize: bytes of one in memory.
     """
-    files = _data_files(path, header)
+    files = data_files(path, header)
     num_bytes = num_values * itemsize
     stored, ratio = {
         "raw": (num_bytes, 1),
@@ -112,24 +114,27 @@ def _nrrd_header(path: Path, start: bytes) -> TextHeader:
     lines = start[: found.start() if found else None].decode("utf-8", "replace").splitlines()
     fields: dict[str, str] = {}
     names: list[str] = []
+    has_segments = False
     for number, line in enumerate(lines[1:], start=2):
         if _is_list(fields.get("data file", "")):
             names.append(line.strip())
             continue
+        has_segments |= line.startswith("Segment0_")
         if line.startswith("#") or not line.strip() or ":=" in line:
             continue
         name, colon, value = line.partition(":")
         if not colon or (len(line) > _MAX_LINE and name.strip().lower() != "content"):
             raise FileError(f"{path}, line {number}: got {_shown(line)}, wanted a field of NRRD, name: value")
-        fields[name.strip().lower().replace("datafile", "data file")] = value.strip()
+        fields[field_name(line)] = value.strip()
     encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower(), "")
-    if encoding == "bzip2":
-        raise FileError(
-            f"{path} is compressed with bzip2, which ITK cannot read: save it with encoding gzip or raw"
-        )
     return TextHeader(
-        fields, encoding, fields.get("data file", ""), tuple(names), found.end() if found else 0
+        fields, encoding, fields.get("data file", ""), tuple(names), found.end() if found else 0, has_segments
     )
+
+
+def field_name(line: str) -> str:
+    """Of a line of an NRRD header, in lower case."""
+    return line.partition(":")[0].strip().lower().replace("datafile", "data file")
 
 
 def _meta_header(path: Path, start: bytes) -> TextHeader:
@@ -162,7 +167,7 @@ def _meta_header(path: Path, start: bytes) -> TextHeader:
     )
 
 
-def _data_files(path: Path, header: TextHeader) -> list[Path]:
+def data_files(path: Path, header: TextHeader) -> list[Path]:
     """The files that hold the voxels, each of which is there."""
     if not header.data_name:
         return [path]

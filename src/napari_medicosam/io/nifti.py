@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import struct
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import nibabel
@@ -17,8 +17,10 @@ from napari_medicosam.io.checks import (
     num_bytes_of,
     real_array,
     rgb_array,
+    shape_over_time,
     spatial_shape,
 )
+from napari_medicosam.io.nifti_pairs import header_class_of, is_pair_name, opened, pair_of, placing_header
 from napari_medicosam.io.records import FileHeader, NiftiGrid, Volume
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ _SHEAR_TOLERANCE = 1e-4
 
 
 def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
-    """Read a .nii or .nii.gz file (told apart by content).
+    """Read a .nii or .nii.gz file (told apart by content), or of .hdr and .img both by the name of either.
 
     Scaled files give the scaled values (float64), others keep their dtype. Files in metres or micrometres get a
-    geometry in millimetres, as ITK does it; the header record keeps their own numbers.
+    geometry in millimetres, as ITK does it; the header record keeps their own numbers. Analyze 7.5 is read as a NIfTI
+    file without a place in the patient, with a warning.
     """
     del palette_indices  # NIfTI has no palettes
     (volume,) = _read(path, spatial_shape)
@@ -53,27 +56,43 @@ def read_nifti(path: Path, *, palette_indices: bool = False) -> Volume:
 
 def read_nifti_times(path: Path) -> list[Volume]:
     """As `read_nifti`, of a file with a fourth axis all that lies along it: volumes over time, echoes, b-values."""
-    return _read(path, _shape_over_time)
-
-
-def _shape_over_time(path: Path, shape_ijk: Sequence[int]) -> tuple[int, ...]:
-    """(i, j, k, t), or as `spatial_shape` where there is one time point."""
-    num_times = int(shape_ijk[3]) if len(shape_ijk) > 3 else 1
-    spatial = spatial_shape(path, [*shape_ijk[:3], *shape_ijk[4:]] if num_times > 1 else shape_ijk)
-    return (*spatial, num_times) if num_times > 1 else spatial
+    return _read(path, shape_over_time)
 
 
 def _read(path: Path, shape_of: Callable[[Path, Sequence[int]], tuple[int, ...]]) -> list[Volume]:
-    with path.open("rb") as raw:
-        is_gzipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream: Any = gzip.GzipFile(fileobj=raw) if is_gzipped else raw
-        header_class = _header_class(path, stream)
+    header_path, voxel_path = pair_of(path) if is_pair_name(path) else (path, path)
+    with opened(header_path) as stream:
+        header_class = header_class_of(path, stream)
         # The header alone: extensions are not needed, and one that lies about its size would get the memory.
         block = stream.read(header_class.template_dtype.itemsize)
-        header = header_class(block)
-        dtype = header.get_data_dtype()
-        shape_ijk = shape_of(path, header.get_data_shape())
+    header = header_class(block)
+    shape_ijk = shape_of(path, header.get_data_shape())
+    data = _voxels(voxel_path, header, shape_ijk)
+    array, is_rgb = _tzyx(path, data.reshape(shape_ijk, order="F"))
+    placing = placing_header(header)
+    if placing is not header:
+        warnings.warn(
+            f"{path.name} is Analyze 7.5, which does not say how the patient lies: left and right may be swapped, and "
+            f"its place is unknown. Only the spacing is taken",
+            stacklevel=2,
+        )
+    native = _grid_of(placing)
+    unit_code = native.xyzt_units & _SPACE_UNITS
+    stored = header_class(block, check=False)
+    is_in_mm = unit_code in _MM_PER_UNIT and _has_spacing(stored, native.sform_code, array.shape[1:4])
+    z, y, x = array.shape[1:4]
+    affine = _with_slice_axis(placing.get_best_affine(), z)
+    affine[:3] *= _MM_PER_UNIT.get(unit_code, 1.0)
+    geometry = Geometry((z, y, x), affine)
+    file_header = FileHeader("nifti", "mm" if is_in_mm else None, native)
+    return [Volume(one, geometry, is_rgb, len(shape_ijk) == 2, file_header) for one in array]
+
+
+def _voxels(path: Path, header: Any, shape_ijk: tuple[int, ...]) -> NDArray[Any]:
+    """What `header` promises, after its scaling."""
+    dtype = header.get_data_dtype()
+    with opened(path) as stream:
+        is_gzipped = isinstance(stream, gzip.GzipFile)
         check_data_size(
             path,
             num_bytes_of(shape_ijk, dtype.itemsize),
@@ -88,16 +107,7 @@ def _read(path: Path, shape_of: Callable[[Path, Sequence[int]], tuple[int, ...]]
         data = np.asanyarray(nibabel.arrayproxy.ArrayProxy(stream, header, mmap=False))
         if is_gzipped:
             _read_to_end(path, stream)
-    array, is_rgb = _tzyx(path, data.reshape(shape_ijk, order="F"))
-    native = _grid_of(header)
-    unit_code = native.xyzt_units & _SPACE_UNITS
-    is_in_mm = unit_code in _MM_PER_UNIT and _has_spacing(header_class(block, check=False), array.shape[1:4])
-    z, y, x = array.shape[1:4]
-    affine = _with_slice_axis(header.get_best_affine(), z)
-    affine[:3] *= _MM_PER_UNIT.get(unit_code, 1.0)
-    geometry = Geometry((z, y, x), affine)
-    file_header = FileHeader("nifti", "mm" if is_in_mm else None, native)
-    return [Volume(one, geometry, is_rgb, len(shape_ijk) == 2, file_header) for one in array]
+    return data
 
 
 def write_nifti(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
@@ -134,20 +144,6 @@ def _write(path: Path, data_ijk: NDArray[Any], record: VolumeRecord) -> None:
     image_class(data_ijk, header.get_best_affine(), header).to_filename(path)
 
 
-def _header_class(path: Path, stream: IO[bytes]) -> Any:
-    """Nifti1Header or Nifti2Header, by the size of the header that the file begins with."""
-    start = stream.read(4)
-    stream.seek(0)
-    sizes = {struct.unpack(f"{order}i", start)[0] for order in "<>"} if len(start) == 4 else set()
-    if 348 in sizes:
-        return nibabel.Nifti1Header
-    if 540 in sizes:
-        return nibabel.Nifti2Header
-    raise FileError(
-        f"{path} is not a NIfTI file: it begins with {start!r}, wanted a header of 348 or 540 bytes"
-    )
-
-
 def _read_to_end(path: Path, stream: IO[bytes]) -> None:
     """Only at its end does gzip compare the checksum. What follows and is no gzip is left alone, as by gzip itself."""
     for _ in range(_MAX_TRAILING >> 20):
@@ -164,10 +160,10 @@ def _read_to_end(path: Path, stream: IO[bytes]) -> None:
     )
 
 
-def _has_spacing(stored: Any, shape_zyx: tuple[int, ...]) -> bool:
+def _has_spacing(stored: Any, sform_code: int, shape_zyx: tuple[int, ...]) -> bool:
     """False for a grid of zero spacing, of which nibabel makes one of 1; an sform does without that field."""
     used = stored["pixdim"][1:4][np.array(shape_zyx[::-1]) > 1]
-    return int(stored["sform_code"]) > 0 or bool(used.all())
+    return sform_code > 0 or bool(used.all())
 
 
 def _tzyx(path: Path, data_ijk: NDArray[Any]) -> tuple[NDArray[Any], bool]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.geometry import Geometry
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.ome_zarr import open_ome_zarr
+from napari_medicosam.io.ome_zarr_directions import RAS, directions_of
 from napari_medicosam.io.ome_zarr_label_list import LabelList
 from napari_medicosam.io.ome_zarr_paths import ENDING, Address, check_inner_path, image_of_labels
 from napari_medicosam.io.replacing import replace_folder
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 _CHUNK = {"t": 1, "z": 16, "y": 256, "x": 256}
 _SMALLEST = 256
 """Levels are halved until no side is longer."""
-
-_GRID_TOLERANCE = 1e-3
-"""Of a voxel: how far a grid may turn away from its axes and still count as one without rotation."""
-
-_RAS = ("inferior-to-superior", "posterior-to-anterior", "left-to-right")
-"""Where z, y and x run, in words of RFC 4: all that a grid may be that is held by spacing and position alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +135,16 @@ def _check_in_the_way(path: Path) -> None:
 
 def _plan_alone(path: Path, record: VolumeRecord, num_times: int) -> _Plan:
     geometry = record.geometry
-    spacing, offset = geometry.spacing_zyx, geometry.affine_ras[2::-1, 3].tolist()
-    plain = np.diag([*spacing[::-1], 1.0])
-    plain[:3, 3] = geometry.affine_ras[:3, 3]
-    if not Geometry(geometry.shape_zyx, plain).equals(geometry, _GRID_TOLERANCE * min(spacing)):
+    words, offset = directions_of(geometry) or ((), ())
+    if not words or (words != RAS and not record.is_oriented):
         raise FileError(
-            f"cannot write {path}: OME-Zarr holds a spacing and a position but no orientation, and this image has one. "
-            f"Use .nii.gz"
+            f"cannot write {path}: OME-Zarr holds a spacing, a position and directions along the patient's axes, and "
+            f"this grid is {'turned' if not words else 'flipped, in a file that knows no directions'}. Use .nii.gz"
         )
-    first = 1 if record.is_2d else 0
+    spacing = geometry.spacing_zyx
+    # A slice that lies somewhere in the patient keeps its third axis, and so its place.
+    is_flat = record.is_2d and (words[0], spacing[0], offset[0]) == (RAS[0], 1.0, 0.0)
+    first = 1 if is_flat else 0
     shapes, scales = [geometry.shape_zyx[first:]], [tuple(spacing[first:])]
     while max(shapes[-1]) > _SMALLEST:
         # The finest axes first: voxels become cubes.
@@ -157,11 +152,11 @@ def _plan_alone(path: Path, record: VolumeRecord, num_times: int) -> _Plan:
         halved = [n > 1 and step < 2 * finest for step, n in zip(scales[-1], shapes[-1], strict=True)]
         shapes.append(tuple((n + 1) // 2 if half else n for n, half in zip(shapes[-1], halved, strict=True)))
         scales.append(tuple(s * 2 if half else s for s, half in zip(scales[-1], halved, strict=True)))
-    axes = "yx" if record.is_2d else "zyx"
+    axes = "zyx"[first:]
     unit = "millimeter" if record.header.unit == "mm" else None
     offsets = (tuple(offset[first:]),) * len(shapes)
-    words = _RAS[-len(axes) :] if record.is_oriented else ()
-    plan = _Plan(axes, (unit,) * len(axes), 3, tuple(shapes), tuple(scales), offsets, words)
+    said = words[first:] if record.is_oriented else ()
+    plan = _Plan(axes, (unit,) * len(axes), 3, tuple(shapes), tuple(scales), offsets, said)
     return plan if num_times == 1 else plan.over_time(num_times)
 
 

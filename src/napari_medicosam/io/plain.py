@@ -1,4 +1,4 @@
-"""PNG and JPEG through Pillow: pixels as they are stored, never rotated by what EXIF says."""
+"""PNG, JPEG and BMP through Pillow: pixels as they are stored, never rotated by what EXIF says."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
 
     from napari_medicosam.io.records import VolumeRecord
 
-_FORMATS = ("PNG", "JPEG", "MPO")
+_FORMATS = ("PNG", "JPEG", "BMP")
 _JPEG_MAX_RATIO = 1 << 9
 """Blocks of 64 pixels take at least a bit each: with the bit a pixel that is counted here, 64 times; and some."""
+
+_RUN_LENGTHS = (1, 2)
+"""Compressions of a BMP that shrink it."""
 
 _BAND_PIXELS = 1 << 20
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I")
 
 
 def read_picture(path: Path, *, palette_indices: bool = False) -> Volume:
-    """Read a PNG or JPEG as a 2D image with a spacing of 1; the dots per inch of a picture say nothing of a body.
+    """Read a PNG, JPEG or BMP as a 2D image with a spacing of 1; the dots per inch of a picture say nothing of a body.
 
     Grey 8 or 16 bit, RGB 8 or 16 bit. A palette becomes its colours (grey, if all are), but with `palette_indices` its
     indices: that is how class maps are commonly stored. Alpha: see `checks.rgb_array`.
@@ -43,8 +46,8 @@ def read_picture(path: Path, *, palette_indices: bool = False) -> Volume:
     with Image.open(path, formats=_FORMATS) as picture:
         if picture.format == "PNG":
             _check_chunks(path)
-        ratio = DEFLATE_MAX_RATIO if picture.format == "PNG" else _JPEG_MAX_RATIO
-        check_data_size(path, picture.width * picture.height // 8, ratio)  # a bit a pixel is the least
+        bits, ratio = _least_bits_and_ratio(picture)
+        check_data_size(path, picture.width * picture.height * bits // 8, ratio)
         num_frames = getattr(picture, "n_frames", 1)
         if picture.format == "PNG" and num_frames > 1:
             raise FileError(f"{path} is an animation of {num_frames} frames: wanted one 2D image")
@@ -93,6 +96,14 @@ def _pixels(path: Path, picture: Image.Image, palette_indices: bool) -> NDArray[
     if picture.mode in ("RGB", "RGBA"):
         return _array_of(picture.convert("RGBA") if "transparency" in picture.info else picture)
     raise FileError(f"{path} has colour mode {picture.mode}: wanted grey, RGB or a palette")
+
+
+def _least_bits_and_ratio(picture: Image.Image) -> tuple[int, int]:
+    """How few bits of a pixel may be stored, and how many times the file's compression may shrink these."""
+    if picture.format == "PNG":
+        return 1, DEFLATE_MAX_RATIO
+    is_plain = picture.format == "BMP" and picture.info.get("compression") not in _RUN_LENGTHS
+    return (16 if picture.mode.startswith("RGB") else 1, 1) if is_plain else (1, _JPEG_MAX_RATIO)
 
 
 def _array_of(picture: Image.Image) -> NDArray[Any]:

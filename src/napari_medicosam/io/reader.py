@@ -21,9 +21,10 @@ from napari_medicosam.io.dicom import (
     volume_of,
 )
 from napari_medicosam.io.layer_grids import grid_arguments
+from napari_medicosam.io.nifti_pairs import PAIR_SUFFIXES, is_pair
 from napari_medicosam.io.ome_zarr_layers import read_ome_zarr_layers
 from napari_medicosam.io.ome_zarr_paths import holds_image, is_ome_zarr
-from napari_medicosam.io.over_time import NIFTI_SUFFIXES, read_over_time
+from napari_medicosam.io.over_time import TIME_SUFFIXES, read_over_time
 from napari_medicosam.io.records import METADATA_KEY, DicomSource
 from napari_medicosam.io.volumes import Volume, read_volume, suffix_of
 
@@ -48,15 +49,18 @@ def get_reader(
     if is_ome_zarr(path):
         return read_ome_zarr_layers if holds_image(path) else None
     suffix = suffix_of(path)
-    if suffix in DICOM_SUFFIXES or (suffix is None and is_dicom(Path(path))):
+    is_unsure = suffix in (None, *PAIR_SUFFIXES)  # other programs have such names, too
+    if suffix in DICOM_SUFFIXES or (is_unsure and is_dicom(Path(path))):
         return read_dicom_layers
-    return None if suffix is None else read_layers
+    if is_unsure and not (suffix and is_pair(Path(path))):
+        return None
+    return read_layers
 
 
 def read_layers(path: str | list[str]) -> list[tuple[Any, dict[str, Any], str]]:
     """Read one file as one layer: [(array, keyword arguments, "image" or "labels")].
 
-    2D images give (y, x[, 3]), volumes (z, y, x[, 3]), NIfTI over time (t, z, y, x). Grey images are shown in the
+    2D images give (y, x[, 3]), volumes (z, y, x[, 3]), volumes over time (t, z, y, x). Grey images are shown in the
     window that `auto` segments them in. A file is a label map when its name has label, labels, seg, segmentation or
     mask as a word of its own ("ct_seg.nii.gz", "liver-mask.png", not "unmasked.nii") *and* it holds non-negative
     integers, one a voxel; it is an image otherwise.
@@ -65,7 +69,7 @@ def read_layers(path: str | list[str]) -> list[tuple[Any, dict[str, Any], str]]:
         FileError: for a file that cannot be read; napari shows it as a notification.
     """
     one_path = path[0] if isinstance(path, list) else path
-    if one_path.lower().endswith(NIFTI_SUFFIXES):
+    if one_path.lower().endswith(TIME_SUFFIXES):
         volumes = read_over_time(one_path)
         is_labels = _is_hinted(one_path) and all(_are_labels(volume) for volume in volumes)
         return [_layer(volumes, layer_name(one_path), "labels" if is_labels else "image")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.data_report import Skipped
+from napari_medicosam.io.nifti_pairs import is_other_half
 from napari_medicosam.io.sample_reading import stem_of
 from napari_medicosam.io.volumes import FORMATS, suffix_of
 
@@ -125,7 +126,7 @@ def _files(folder: Path, dataset: str, skipped: list[Skipped]) -> dict[str, Path
     """Image files of `folder` by name without ending; what is none, or there twice, goes to `skipped`."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in _NOT_DATA:
+        if path.name.startswith(".") or path.name.lower() in _NOT_DATA or is_other_half(path):
             continue
         if path.is_dir():
             skipped.append(_skipped(dataset, path, "a folder: wanted files"))

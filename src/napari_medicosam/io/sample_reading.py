@@ -10,6 +10,7 @@ import numpy as np
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.object_masks import MIN_OBJECT_PIXELS, ObjectMask, find_objects
 from napari_medicosam.errors import FileError, InputError
+from napari_medicosam.io.over_time import TIME_SUFFIXES
 from napari_medicosam.io.volumes import read_labels, read_volume, suffix_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.io.records import Volume
 
-PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUME_SUFFIXES = TIME_SUFFIXES
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 _MIN_GREY_LEVELS = 16

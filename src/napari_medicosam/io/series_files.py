@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import FileError
 from napari_medicosam.io.data_report import Skipped
+from napari_medicosam.io.nifti_pairs import is_other_half
 from napari_medicosam.io.sample_reading import stem_of
 from napari_medicosam.io.volumes import FORMATS, suffix_of
 
@@ -26,7 +27,7 @@ _IMAGE_STEM = re.compile(r"(?P<case>.+)_(?:image|\d{4})", re.IGNORECASE)
 
 _LABEL_SUFFIX = {
     ".nii.gz": ".nii.gz", ".nii": ".nii.gz", ".nrrd": ".nrrd", ".nhdr": ".nrrd", ".mha": ".mha", ".mhd": ".mha",
-    ".tif": ".tif", ".tiff": ".tif", ".png": ".png", ".jpg": ".png", ".jpeg": ".png",
+    ".tif": ".tif", ".tiff": ".tif", ".png": ".png", ".jpg": ".png", ".jpeg": ".png", ".bmp": ".png",
 }  # fmt: skip
 """In which format labels keep an image's grid: its own where that can be written, lossless and one file."""
 
@@ -123,6 +124,8 @@ def _reason_against(path: Path, pattern: str) -> str | None:
         return f"no image file: wanted a name ending in {', '.join(FORMATS)}"
     if not path.is_file():
         return "a link that leads nowhere"
+    if is_other_half(path):
+        return "the header of the image beside it"
     if stem_of(path).lower().endswith(_LABELS):
         return "a label file"
     if not fnmatchcase(path.name.lower(), pattern.lower()):

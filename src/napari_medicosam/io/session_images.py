@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.errors import MedicoSamError
 from napari_medicosam.io.dicom import DICOM_SUFFIXES, find_dicom, times_of
-from napari_medicosam.io.dicom_headers import has_dicom_magic
+from napari_medicosam.io.dicom_files import is_dicom_file
 from napari_medicosam.io.ome_zarr import open_ome_zarr
 from napari_medicosam.io.ome_zarr_paths import Address, is_ome_zarr
 from napari_medicosam.io.session_files import ZIP_SUFFIX, is_session
@@ -140,7 +140,7 @@ def _image_paths(folder: Path) -> Iterator[Path]:
         files = [place / name for name in sorted(names) if not name.startswith(".")]
         yield from (file for file in files if suffix_of(file) not in _MAYBE_DICOM)
         others = (file for file in files if suffix_of(file) in _MAYBE_DICOM)
-        if any(suffix_of(file) is not None or has_dicom_magic(file) for file in others):
+        if any(suffix_of(file) is not None or is_dicom_file(file) for file in others):
             yield place
 
 

@@ -16,6 +16,7 @@ from napari_medicosam.io.checks import check_same_grid, errors_of_reading
 from napari_medicosam.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from napari_medicosam.io.itk import read_itk, write_itk
 from napari_medicosam.io.nifti import read_nifti, write_nifti_labels
+from napari_medicosam.io.nifti_pairs import PAIR_SUFFIXES
 from napari_medicosam.io.ome_zarr import read_ome_zarr
 from napari_medicosam.io.ome_zarr_labels import is_labels_target, write_ome_zarr_labels
 from napari_medicosam.io.ome_zarr_paths import ENDING, is_ome_zarr
@@ -91,6 +92,8 @@ FORMATS: dict[str, _Format] = {
     ".png": _Format("PNG", read_picture, write_picture),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".bmp": replace(_JPEG, name="BMP", refusal="use .png, which is smaller and as exact"),
+    **dict.fromkeys(PAIR_SUFFIXES, _Format("NIfTI", read_nifti, None, _DETACHED.format(".nii.gz"))),
     **dict.fromkeys(DICOM_SUFFIXES, _DICOM),
 }
 """File name endings that we know, in lower case."""
@@ -103,7 +106,7 @@ def suffix_of(path: str | PathLike[str]) -> str | None:
 
 
 def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> Volume:
-    """Read an image: NIfTI, NRRD, MetaImage, TIFF, PNG or JPEG, told by the file name's ending; DICOM; or OME-Zarr.
+    """Read an image: NIfTI, NRRD, MetaImage, TIFF, PNG, JPEG, BMP, by the ending of its name; DICOM; or OME-Zarr.
 
     Args:
         path: the file; of DICOM also a folder with a series, or "FOLDER#2" for the second of several volumes in it
@@ -119,7 +122,7 @@ def read_volume(path: str | PathLike[str], *, palette_indices: bool = False) -> 
     if is_ome_zarr(path):
         return read_ome_zarr(path)
     path = Path(path)
-    if (path.is_dir() or suffix_of(path) is None) and is_dicom(path):
+    if (path.is_dir() or suffix_of(path) in (None, *PAIR_SUFFIXES)) and is_dicom(path):
         return read_dicom(path, palette_indices=palette_indices)
     if path.is_dir():
         raise FileError(f"{path} is a folder without DICOM files: wanted an image file")
