@@ -27,7 +27,7 @@ from scipy import ndimage
 from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.metrics import dice
 from napari_medicosam.core.negative_clicks import without_negative_clicks
-from napari_medicosam.core.prompt_derivation import box_around, box_beside
+from napari_medicosam.core.prompt_derivation import box_beside, prompts_to_correct
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.core.simulated_prompts import innermost_point, tight_box
@@ -160,11 +160,11 @@ class Simulation:
             logits, view = last.low_res_logits, last.view
             prompts = replace(prompts, box=prompts.box or self.boxes.get(index))
         elif own.any():
-            box = prompts.box or box_around(own, prompts.points)
+            both = prompts_to_correct(prompts, own)
             prompts = {
                 "mask": replace(prompts, mask=own),
-                "box": replace(prompts, box=box),
-                "both": replace(prompts, mask=own, box=box),
+                "box": replace(both, mask=None),
+                "both": both,
             }[self.hint]
         request = SegmentRequest(
             self.job.stack.pixels(index),

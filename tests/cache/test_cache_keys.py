@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_medicosam.cache.keys import EmbeddingKey, check_digest, slice_digest
+from napari_medicosam.cache import keys as keys_module
+from napari_medicosam.cache.keys import EmbeddingKey, RecentDigests, check_digest, same_pixels, slice_digest
 from napari_medicosam.core.intensity import IntensityMapping
 from napari_medicosam.errors import InputError
 from napari_medicosam.models.specs import SPECS, ModelSpec, get_spec
@@ -189,3 +190,35 @@ def test_prepare_checks_and_copies() -> None:
     with pytest.raises(InputError, match="not finite in float16"):
         key.prepare(embedding)
     assert make_key("float32").prepare(embedding)[0, 0, 0] == 70000
+
+
+SLICES = [
+    np.zeros((3, 4), np.int16),
+    np.zeros((4, 3), np.int16),
+    np.zeros((3, 4), np.uint16),
+    np.zeros((3, 4), np.float32),
+    -np.zeros((3, 4), np.float32),
+    np.full((3, 4), np.nan, np.float32),
+    np.zeros((3, 4, 3), np.uint8),
+    np.zeros((3, 4), bool),
+    np.arange(12, dtype=np.int16).reshape(3, 4),
+]
+
+
+def test_same_pixels_have_one_digest_and_others_another() -> None:
+    for i, one in enumerate(SLICES):
+        for j, other in enumerate(SLICES):
+            assert same_pixels(one, other.copy()) == (i == j) == (slice_digest(one) == slice_digest(other))
+
+
+def test_digests_of_the_last_two_slices_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(keys_module, "slice_digest", lambda image: asked.append(image) or slice_digest(image))
+    recent = RecentDigests()
+    for one in SLICES:
+        assert recent.of(one) == recent.of(one.copy()) == slice_digest(one)
+    assert len(asked) == len(SLICES)
+    recent.of(SLICES[-2].copy())
+    assert len(asked) == len(SLICES)
+    recent.of(SLICES[-3])
+    assert len(asked) == len(SLICES) + 1, "no more than two are held"

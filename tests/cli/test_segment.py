@@ -60,6 +60,7 @@ def test_propagation_and_the_report(medicosam, scan, tmp_path):
     assert content["propagation"] == {
         "mode": "box", "iou_threshold": 0.0, "box_extension": 0.0, "min_confidence": 0.0,
         "box_extension_mm": None, "reference_spacing_mm": 2.0, "between": "shapes",
+        "appearance": 0.5,
     }  # fmt: skip
     assert (content["three_planes"], content["clean_up"]) == (False, None)
     assert content["intensity"]["kind"] == "percentile"

@@ -11,8 +11,9 @@ from napari_medicosam.core.prompt_derivation import (
     box_beside,
     derive_box,
     derive_prompts,
+    prompts_to_correct,
 )
-from napari_medicosam.core.prompts import PointPrompt
+from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 
@@ -130,3 +131,67 @@ def test_the_box_beside_is_that_of_the_nearest_mask_and_holds_the_clicks():
     masks[5] = False
     assert box_beside(masks.__getitem__, 6, 9, []) is None
     assert box_beside(masks.__getitem__, 0, 9, []) == box_around(masks[2], [])
+
+
+def test_a_correction_is_asked_with_the_mask_in_the_box_around_it():
+    mask = np.zeros((60, 60), bool)
+    mask[20:40, 10:50] = True
+    click = PointPrompt((45, 30))
+    asked = prompts_to_correct(PromptSet(PLANE, (click,)), mask)
+    assert asked.points == (click,)
+    assert asked.box == box_around(mask, [click])
+    assert np.array_equal(asked.mask, mask)
+    off = prompts_to_correct(PromptSet(PLANE, (PointPrompt((50, 30), positive=False),)), mask)
+    assert off.box == box_around(mask, []), "a negative click off the mask says nothing about its box"
+    assert np.array_equal(off.mask, mask)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_box_and_mask_end_before_a_negative_click(turns):
+    mask = np.zeros((60, 60), bool)
+    mask[20:40, 10:50] = True
+    click = np.zeros_like(mask)
+    click[30, 44] = True  # six pixels from the border of the mask: half of them is kept free
+    mask, click = np.rot90(mask, turns), np.rot90(click, turns)
+    point = PointPrompt(tuple(float(v) for v in np.argwhere(click)[0]), positive=False)
+    asked = prompts_to_correct(PromptSet(PLANE, (point,)), mask)
+    kept = np.zeros((60, 60), bool)
+    kept[20:40, 10:41] = True
+    np.testing.assert_array_equal(np.rot90(asked.mask, -turns), kept)
+    y0, x0, y1, x1 = asked.box.bounds
+    assert y1 - y0 == pytest.approx((22, 33)[turns % 2])
+    assert x1 - x0 == pytest.approx((33, 22)[turns % 2])
+
+
+def test_a_negative_click_takes_no_side_with_a_positive_one():
+    mask = np.zeros((60, 60), bool)
+    mask[20:40, 10:50] = True
+    wrong = PointPrompt((30, 44), positive=False)
+    asked = prompts_to_correct(PromptSet(PLANE, (wrong, PointPrompt((30, 48)))), mask)
+    assert asked.mask[30, 48]
+    assert asked.box.x1 > 48
+    around = [PointPrompt(at) for at in ((22, 44), (38, 44), (30, 12), (30, 48))]
+    asked = prompts_to_correct(PromptSet(PLANE, (wrong, *around)), mask)
+    assert asked.box == box_around(mask, around)
+    assert np.array_equal(asked.mask, mask)
+
+
+def test_a_drawn_box_stays():
+    mask = np.zeros((60, 60), bool)
+    mask[20:40, 10:50] = True
+    drawn = PromptSet(PLANE, (PointPrompt((30, 44), positive=False),), BoxPrompt(0, 0, 60, 60))
+    asked = prompts_to_correct(drawn, mask)
+    assert asked.box == drawn.box
+    assert np.array_equal(asked.mask, mask)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "x"), [((2, 58), (10, 50), 48), ((20, 40), (10, 50), 30)], ids=["little", "most"]
+)
+def test_a_negative_click_takes_no_more_than_it_can_mean(rows, columns, x):
+    """Near the border of a large mask it is about a little of it, and in its middle about none of its sides."""
+    mask = np.zeros((60, 60), bool)
+    mask[slice(*rows), slice(*columns)] = True
+    asked = prompts_to_correct(PromptSet(PLANE, (PointPrompt((30, x), positive=False),)), mask)
+    assert asked.box == box_around(mask, [])
+    assert np.array_equal(asked.mask, mask)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from skimage.transform import resize
+from torch.nn import functional
 
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
 from napari_medicosam.core.resize import MASK_PROMPT_LOGIT, SliceFrame
@@ -67,3 +69,58 @@ def test_masks_are_resized_as_skimage_does(size, low_res_size):
         if expected.any():
             found = frame.mask_logits(mask, low_res_size)[:rows, :columns] > 0
             np.testing.assert_array_equal(found, expected)
+
+
+def upscaled(logits, frame):
+    """As `Sam.postprocess_masks`."""
+    square = functional.interpolate(
+        torch.from_numpy(logits)[None, None], (frame.model_size,) * 2, mode="bilinear", align_corners=False
+    )
+    rows, columns = frame.resized_size
+    cut = square[..., :rows, :columns]
+    return functional.interpolate(cut, frame.original_size, mode="bilinear", align_corners=False)[
+        0, 0
+    ].numpy()
+
+
+def blobs(side, *centres_yx):
+    """Logits that are above 0 around a few places, down to a single pixel."""
+    logits = np.full((side, side), -3, np.float32)
+    for radius, centre in enumerate(centres_yx):
+        distance = np.hypot(*(np.indices(logits.shape) - np.array(centre)[:, None, None]))
+        logits = np.maximum(logits, (radius + 0.7 - distance).astype(np.float32))
+    return logits + np.random.default_rng(side).normal(0, 0.05, logits.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1024, 1024), (1500, 700)], ids=str)
+@pytest.mark.parametrize(("model_size", "side"), [(1024, 256), (64, 16)])
+def test_masks_of_logits_are_those_of_segment_anything(size, model_size, side):
+    frame = SliceFrame(size, model_size)
+    last = side - 1
+    for logits in (
+        blobs(side, (0, 0)),
+        blobs(side, (0, 3), (last // 2, 1), (2, 2)),
+        blobs(side, (last // 5, last), (last, last // 3)),
+        np.random.default_rng(5).normal(0, 9, (side, side)).astype(np.float32),
+        blobs(side),
+    ):
+        expected = upscaled(logits, frame)
+        decided = np.abs(expected) > 1e-3
+        found = frame.mask_of_logits(logits)
+        assert found.shape == size
+        assert decided.mean() > 0.9
+        np.testing.assert_array_equal(found[decided], expected[decided] > 0)
+        assert found.any() == (expected > 0).any()
+
+
+def test_masks_of_logits_at_another_threshold():
+    frame, logits = SliceFrame((90, 60), 64), blobs(16, (4, 4), (9, 3), (7, 8))
+    found = frame.mask_of_logits(logits, threshold=-0.5)
+    np.testing.assert_array_equal(found, upscaled(logits, frame) > -0.5)
+    assert found.sum() > frame.mask_of_logits(logits).sum() > 0
+
+
+def test_logits_above_the_threshold_in_the_padding_alone_are_no_mask():
+    logits = np.full((16, 16), -1, np.float32)
+    logits[:, 12:] = 5
+    assert not SliceFrame((64, 16), 64).mask_of_logits(logits).any()

@@ -88,7 +88,8 @@ def example():
             "cd" * 32,
             IntensityMapping("percentile", -3.5, 817.25),
             asdict(ZoomRule(max_share=0.1)),
-            asdict(PropagationSettings(box_extension_mm=2.0)) | {"mode": "box+points"},
+            asdict(PropagationSettings(box_extension=0.05, box_extension_mm=2.0, appearance=0))
+            | {"mode": "box+points"},
         ),
         (TimeState(1, table, {(1, SlicePlane(0, 3)): (0.9137, 35)}), TimeState(0, table.with_current(1))),
         LabelClasses.from_names(["kidney", "cyst"]),

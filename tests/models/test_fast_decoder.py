@@ -3,7 +3,9 @@ import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import nn
 
-from napari_medicosam.models.fast_decoder import decode
+from napari_medicosam.models import fast_ops
+from napari_medicosam.models.build import build_model
+from napari_medicosam.models.fast_decoder import decode, mask_tokens, tokens_of
 
 GRID = (4, 6)  # not square, so that rows and columns cannot be confused
 OBJECTS = 3
@@ -73,11 +75,33 @@ def test_masks_and_gradients_are_those_of_segment_anything(decoder, inputs, mult
         torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
+@pytest.mark.parametrize("objects", [1, OBJECTS])
 @pytest.mark.parametrize("inputs", [(1, FEW), (1, MANY)], indirect=True, ids=str)
-def test_without_gradients_it_is_the_same(decoder, inputs):
+def test_without_gradients_it_is_the_same_and_changes_nothing(decoder, inputs, objects, fused, monkeypatch):
+    if not fused:
+        monkeypatch.setattr(fast_ops, "_FUSED", None)
+    embedding, image_pe, sparse, dense = (value.detach() for value in inputs)
+    given = embedding, image_pe, sparse[:objects], dense
+    before = [value.clone() for value in (*given, *decoder.parameters())]
     with torch.inference_mode():
-        found = decode(decoder, *inputs, multimask=True)
-        torch.testing.assert_close(found, stock(decoder, *inputs, True), atol=1e-5, rtol=1e-5)
+        found = decode(decoder, *given, multimask=True)
+        expected = decoder(
+            embedding[None], image_pe, sparse[:objects], dense.expand(objects, -1, -1, -1), True
+        )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert all(torch.equal(*pair) for pair in zip(before, (*given, *decoder.parameters()), strict=True))
+
+
+def test_mask_prompts_are_embedded_as_segment_anything_does():
+    torch.manual_seed(3)
+    downscaling = build_model("sam_test", seed=0).prompt_encoder.mask_downscaling
+    for parameter in downscaling.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    logits = torch.randn(2, 1, 4 * GRID[0], 4 * GRID[1]) * 5
+    with torch.inference_mode():
+        expected = tokens_of(downscaling(logits))
+        torch.testing.assert_close(mask_tokens(downscaling, logits), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("inputs", [(OBJECTS, FEW)], indirect=True, ids=str)

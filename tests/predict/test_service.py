@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from predict_helpers import DictStore
 
-from napari_medicosam.cache.keys import EmbeddingKey
+from napari_medicosam.cache import keys
+from napari_medicosam.cache.keys import EmbeddingKey, slice_digest
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
 from napari_medicosam.cache.store import ZarrEmbeddingStore
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region, SegmentRequest
+from napari_medicosam.predict import service as service_module
 from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.predict.service import SegmentationService
 from napari_medicosam.predict.zoom import ZoomRule
@@ -45,6 +47,31 @@ def test_a_slice_is_encoded_once(tiny):
     assert service.is_embedded(SlicePlane(0, 1), VOLUME[1])
     service.segment(request(2))
     assert store.puts == [SlicePlane(0, 1), SlicePlane(0, 2)]
+
+
+def test_pixels_that_change_in_place_are_another_slice(tiny):
+    store, volume = DictStore(), VOLUME.copy()
+    service = SegmentationService(tiny, MAPPING, store)
+    prompts = PromptSet(SlicePlane(0, 1), box=BoxPrompt(5, 5, 30, 30))
+    service.fetch_ahead(prompts.plane, volume[1])
+    service.segment(SegmentRequest(volume[1], prompts))
+    volume[1] = VOLUME[2]
+    changed = service.segment(SegmentRequest(volume[1], prompts))
+    assert len(store.puts) == 2
+    fresh = SegmentationService(tiny, MAPPING, DictStore()).segment(SegmentRequest(VOLUME[2], prompts))
+    np.testing.assert_array_equal(changed.low_res_logits, fresh.low_res_logits)
+
+
+def test_however_often_a_slice_is_asked_about_its_digest_is_computed_once(tiny, monkeypatch):
+    asked = []
+    for module in (keys, service_module):
+        monkeypatch.setattr(module, "slice_digest", lambda image: asked.append(image) or slice_digest(image))
+    service = SegmentationService(tiny, MAPPING, DictStore(), ZoomRule("never"))
+    service.fetch_ahead(SlicePlane(0, 1), VOLUME[1])
+    for _ in range(3):
+        service.segment(request())
+    service.segment_many([request(object_id=1), request(object_id=2)])
+    assert len(asked) == 1
 
 
 def test_two_threads_that_want_one_slice_encode_it_once(tiny, monkeypatch):

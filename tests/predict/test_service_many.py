@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from predict_helpers import DictStore
 
+from napari_medicosam.core.appearance import Appearance
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
-from napari_medicosam.core.results import SegmentRequest
+from napari_medicosam.core.results import Region, SegmentRequest
 from napari_medicosam.errors import InputError
+from napari_medicosam.predict import predictor as predictor_module
 from napari_medicosam.predict import service as service_module
 from napari_medicosam.predict.encoder import SliceEncoder
 from napari_medicosam.predict.predictor import Predictor
@@ -70,9 +72,9 @@ def test_together_each_gets_what_it_gets_alone(tiny, zoom):
     assert_same(make_service(tiny, zoom).segment_many(mixed()), alone)
 
 
-def test_the_only_one_of_its_layout_is_the_same_to_the_last_bit(tiny):
-    requests = [one for one in mixed() if one.prompts.box is None]
-    for found, one in zip(make_service(tiny).segment_many(requests[2:]), requests[2:], strict=True):
+def test_on_processors_each_is_the_same_to_the_last_bit(tiny):
+    requests = mixed()
+    for found, one in zip(make_service(tiny).segment_many(requests), requests, strict=True):
         np.testing.assert_array_equal(found.low_res_logits, make_service(tiny).segment(one).low_res_logits)
 
 
@@ -97,15 +99,27 @@ def boxes(count):
     return [request(box=BoxPrompt(3 + i, 5, 110, 140 - i), object_id=i + 1) for i in range(count)]
 
 
-def test_the_slice_is_encoded_once_and_decoded_in_one_batch(tiny, calls, monkeypatch):
-    monkeypatch.setattr(service_module, "MAX_BATCH_CPU", 16)
-    results = make_service(tiny).segment_many(boxes(7))
-    assert [result.object_id for result in results] == [1, 2, 3, 4, 5, 6, 7]
-    assert calls == ([(120, 150)], [7])
+def test_the_slice_is_encoded_once_and_on_processors_each_object_is_decoded_alone(tiny, calls):
+    results = make_service(tiny).segment_many(boxes(3))
+    assert [result.object_id for result in results] == [1, 2, 3]
+    assert calls == ([(120, 150)], [1, 1, 1])
 
 
-def test_batches_have_a_limit(tiny, calls, monkeypatch):
-    monkeypatch.setattr(service_module, "MAX_BATCH_CPU", 3)
+@pytest.fixture
+def batching(monkeypatch):
+    """The device of the model only decides how many are decoded at once: as on a GPU."""
+    monkeypatch.setattr(predictor_module, "_is_full_with_one", lambda device: False)
+
+
+def test_elsewhere_those_of_one_layout_share_a_decoder_call(tiny, calls, batching):
+    assert_same(
+        make_service(tiny).segment_many(mixed()), [make_service(tiny).segment(one) for one in mixed()]
+    )
+    assert max(calls[1]) == 3
+
+
+def test_batches_have_a_limit(tiny, calls, batching, monkeypatch):
+    monkeypatch.setattr(service_module, "MAX_BATCH", 3)
     results = make_service(tiny).segment_many(boxes(7))
     assert calls == ([(120, 150)], [3, 3, 1])
     assert_same(results, [make_service(tiny).segment(one) for one in boxes(7)])
@@ -117,7 +131,7 @@ def test_a_view_of_its_own_is_encoded_for_itself_and_a_shared_one_once(tiny, cal
     results = make_service(tiny, AUTO).segment_many(requests)
     assert results[0].view == results[1].view != results[2].view
     assert [result.view is None for result in results] == [False, False, False, True, True]
-    assert sorted(calls[1]) == [1, 2, 2]
+    assert calls[1] == [1] * 5
     assert sorted(calls[0]) == sorted([results[0].view.size_yx, results[2].view.size_yx, (120, 150)])
 
 
@@ -134,3 +148,21 @@ def test_requests_on_several_slices_are_refused(tiny):
         make_service(tiny).segment_many([request(box=box), request(box=box, index=2)])
     with pytest.raises(InputError, match="the same pixels"):
         make_service(tiny).segment_many([request(box=box), request(box=box, image=VOLUME + 1)])
+
+
+@pytest.mark.parametrize("zoom", [NEVER, AUTO])
+def test_masks_agree_with_an_appearance(tiny, zoom):
+    """Seen twice as weights are random: what speaks for the object must come, what speaks against it must go."""
+    mask = np.zeros((120, 150), bool)
+    mask[40:70, 50:80] = True
+    service = make_service(tiny, zoom)
+    plain = service.segment(request(box=BoxPrompt(35, 45, 75, 85)))
+    found = {}
+    for weight in (-1e3, 1e3):
+        looks = Appearance([(VOLUME[1], mask)], weight)
+        found[weight] = service.segment(request(box=BoxPrompt(35, 45, 75, 85), appearance=looks))
+        assert found[weight].iou_prediction == plain.iou_prediction
+        assert found[weight].region == Region.of_mask(found[weight].mask)
+    inner = (slice(44, 66), slice(54, 76))
+    assert found[1e3].mask[inner].all()
+    assert not found[-1e3].mask[inner].any()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from predict_helpers import DictStore
 from skimage.draw import disk
 
+from napari_medicosam.core.appearance import Appearance
 from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompt_derivation import PromptMode
@@ -263,6 +264,8 @@ def test_the_box_grows_by_mm():
         {"box_extension_mm": -1},
         {"box_extension_mm": math.nan},
         {"reference_spacing_mm": 0},
+        {"appearance": -0.5},
+        {"appearance": math.nan},
         {"reference_spacing_mm": math.inf},
         {"box_extension": math.nan},
     ],
@@ -270,3 +273,41 @@ def test_the_box_grows_by_mm():
 def test_lengths_are_checked(bad):
     with pytest.raises(InputError):
         PropagationSettings(**bad)
+
+
+class Listening(Crowd):
+    """Keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.appearances = {}
+
+    def answer(self, request):
+        self.appearances[request.plane.index] = request.appearance
+        return super().answer(request)
+
+
+def test_slices_are_asked_with_the_looks_of_the_annotated_ones_beside_them():
+    crowd = Listening()
+    mapping = resolve_intensity("minmax", crowd.array)
+    how = replace(LOOSE, appearance=0.5)
+    run = crowd.run(2, 10, 14, settings=how)
+    list(propagate_objects(crowd, crowd.stack, [run]))
+    assert crowd.appearances.keys() == {*range(30)} - {10, 14}
+    for indices, ends in ((range(10), (10,)), (range(11, 14), (10, 14)), (range(15, 30), (14,))):
+        wanted = Appearance([(crowd.array[i], crowd.array[i] == 2) for i in ends], 0.5).log_odds(mapping)
+        for index in indices:
+            np.testing.assert_array_equal(crowd.appearances[index].log_odds(mapping), wanted)
+    assert crowd.appearances[0] is crowd.appearances[9], "counted once"
+    for between in ("shapes", "neighbours"):
+        crowd = Listening()
+        run = crowd.run(2, 10, 14, settings=replace(how, appearance=0, between=between))
+        list(propagate_objects(crowd, crowd.stack, [run]))
+        assert set(crowd.appearances.values()) == {None}
+
+
+def test_records_of_before_there_was_an_appearance_know_none():
+    record = PropagationSettings().as_record()
+    assert PropagationSettings.of_record(record) == PropagationSettings()
+    del record["appearance"]
+    assert PropagationSettings.of_record(record) == PropagationSettings(appearance=0)

@@ -57,6 +57,36 @@ def slice_digest(image_slice: NDArray[Any]) -> bytes:
     return digest.digest()
 
 
+def same_pixels(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two slices in C order are the same bytes of one dtype, and so have one digest.
+
+    Seen in a tenth of the time that a digest takes.
+    """
+    if a is b:
+        return True
+    is_alike = a.dtype == b.dtype and a.shape == b.shape
+    return is_alike and np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8))
+
+
+class RecentDigests:
+    """`slice_digest`, remembered for two slices, with their pixels: of the one looked at and the next.
+
+    Safe to use from many threads.
+    """
+
+    def __init__(self) -> None:
+        self._recent: tuple[tuple[NDArray[Any], bytes], ...] = ()
+
+    def of(self, image_slice: NDArray[Any]) -> bytes:
+        """The digest of a slice in C order whose pixels nobody changes any more (`frozen_array`)."""
+        for image, digest in self._recent:
+            if same_pixels(image, image_slice):
+                return digest
+        digest = slice_digest(image_slice)
+        self._recent = (image_slice, digest), *self._recent[:1]
+        return digest
+
+
 def check_digest(digest: bytes) -> None:
     """Raise `InputError` unless `digest` can be one of `slice_digest`: 16 bytes, not all zero."""
     if len(digest) != DIGEST_SIZE or not any(digest):

@@ -5,7 +5,7 @@ Follows micro-sam's `prompt_based_segmentation` (which the paper's 3D results us
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from skimage.feature import peak_local_max
 
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region
+from napari_medicosam.core.views import pixel_of
 from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ _NAMED_MODES = {
 }
 _PARTS = ("box", "mask", "points", "single_point")
 _INNER_DISTANCE, _OUTER_DISTANCE = 3, 5
+
+_BEFORE_CLICK = 0.5
+"""How far before a negative click a box ends, as a share of the click's distance from the border of the mask
+(docs/tuning.md, Corrections)."""
+
+_MOST_CUT, _LEAST_KEPT = 12.0, 0.4
+"""What a negative click may take: so many squares of its distance from the border, as one near the border of a large
+mask means little of it, and so that this share of the mask is kept (docs/tuning.md, Corrections)."""
 
 NEARBY_SLICES = 3
 """Farther away the object may be elsewhere."""
@@ -125,6 +134,27 @@ def box_around(
     return BoxPrompt(max(y0, 0.0), max(x0, 0.0), min(y1, float(mask.shape[0])), min(x1, float(mask.shape[1])))
 
 
+def prompts_to_correct(prompts: PromptSet, mask: NDArray[np.bool_]) -> PromptSet:
+    """Prompts on a slice with the mask that it has, as the mask prompt, and the box around it (`box_around`).
+
+    A negative click within the mask says that what lies beyond it is too much: box and mask end half-way between the
+    click and the rest of the object, on the side where most of the mask is kept. A box that was drawn stays as it is,
+    and so does the mask then.
+
+    Args:
+        prompts: of the slice; a mask among them is replaced.
+        mask: bool (rows, columns), not empty.
+    """
+    if prompts.box is not None:
+        return replace(prompts, mask=mask)
+    box = box_around(mask, prompts.points)
+    wanted = [pixel_of(point, mask.shape) for point in prompts.points if point.positive]
+    for point in prompts.points:
+        if not point.positive:
+            box, mask = _without_side(box, mask, pixel_of(point, mask.shape), wanted)
+    return replace(prompts, mask=mask, box=box)
+
+
 def box_beside(
     mask_at: Callable[[int], NDArray[np.bool_]], index: int, num_slices: int, points: Iterable[PointPrompt]
 ) -> BoxPrompt | None:
@@ -146,6 +176,44 @@ def box_beside(
                 if mask.any():
                     return box_around(mask, points)
     return None
+
+
+def _without_side(
+    box: BoxPrompt, mask: NDArray[np.bool_], click_yx: tuple[int, int], wanted: list[tuple[int, int]]
+) -> tuple[BoxPrompt, NDArray[np.bool_]]:
+    """Box and mask without the side of a mask that a click within it says is too much.
+
+    They stay as they are where the click is off the mask, or no side can go without a pixel that is `wanted` or far
+    more than the click can mean.
+    """
+    if not mask[click_yx]:
+        return box, mask
+    y, x = click_yx
+    # The click is about as far from the border as from the object that it is not on.
+    depth = _depth(mask, y, x)
+    reach, size = _BEFORE_CLICK * depth, float(np.count_nonzero(mask))
+    y0, x0, y1, x1 = box.bounds
+    best, most = (box, mask), max(size - _MOST_CUT * depth**2, _LEAST_KEPT * size)
+    for bounds in (
+        (y0, x0, y - reach, x1),
+        (y + reach + 1, x0, y1, x1),
+        (y0, x0, y1, x - reach),
+        (y0, x + reach + 1, y1, x1),
+    ):
+        inside = np.zeros_like(mask)
+        top, left, bottom, right = (max(round(v), 0) for v in bounds)
+        inside[top:bottom, left:right] = mask[top:bottom, left:right]
+        kept = float(np.count_nonzero(inside))
+        if kept >= most and all(top <= row < bottom and left <= column < right for row, column in wanted):
+            best, most = (BoxPrompt(*bounds), inside), kept
+    return best
+
+
+def _depth(mask: NDArray[np.bool_], y: int, x: int) -> float:
+    """Pixels from one pixel of a mask to the nearest that is not of it; the border of the slice counts."""
+    region = Region.of_mask(mask)
+    rows, columns = np.nonzero(~np.pad(mask[region.slices_yx], 1))
+    return float(np.hypot(rows - 1 + region.y0 - y, columns - 1 + region.x0 - x).min())
 
 
 def _inside_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, csr_array
 from skimage.transform import resize
 
 if TYPE_CHECKING:
@@ -65,6 +65,27 @@ class SliceFrame:
         logits[:rows, :columns][small] = MASK_PROMPT_LOGIT
         return logits
 
+    def mask_of_logits(self, logits: NDArray[np.float32], threshold: float = 0.0) -> NDArray[np.bool_]:
+        """Low-res logits (h, h) as a mask (rows, columns) of the slice: where they are above a threshold.
+
+        As `segment_anything.modeling.Sam.postprocess_masks`, up to rounding: upscaled to the model size, cut, and
+        scaled to the slice. Both are means of neighbours, so only what can pass the threshold is computed.
+        """
+        rows, columns = self.original_size
+        mask = np.zeros((rows, columns), dtype=bool)
+        above = logits > threshold
+        along_y, along_x = (
+            _upscaling(low_res, self.model_size, cut, n)
+            for low_res, cut, n in zip(logits.shape, self.resized_size, self.original_size, strict=True)
+        )
+        y, x = (
+            _touched(along_y, np.asarray(above.any(axis=1))),
+            _touched(along_x, np.asarray(above.any(axis=0))),
+        )
+        tall = along_y[y] @ logits
+        mask[y, x] = ((along_x[x] @ np.ascontiguousarray(tall.T)) > threshold).T
+        return mask
+
     def _scale_yx(self) -> NDArray[np.float64]:
         return np.asarray(np.divide(self.resized_size, self.original_size), dtype=np.float64)
 
@@ -88,6 +109,30 @@ def _resized(mask: NDArray[np.bool_], size_yx: tuple[int, int]) -> NDArray[np.fl
 def _resizing(n: int, small: int) -> csc_array:
     """The matrix (small, n) that resizes along one axis: what becomes of each pixel alone."""
     return csc_array(resize(np.eye(n), (small, n), order=1, anti_aliasing=True))
+
+
+@lru_cache(maxsize=16)
+def _upscaling(low_res: int, model_size: int, cut: int, n: int) -> csr_array:
+    """The matrix (n, low_res) that scales along one axis to the model size, cuts, and scales to the slice."""
+    return csr_array(_bilinear(cut, n) @ _bilinear(low_res, model_size)[:cut])
+
+
+def _bilinear(n: int, wanted: int) -> csr_array:
+    """Linear interpolation along one axis (wanted, n), with torch's places of pixels in torch's precision."""
+    half = np.float32(0.5)
+    places = np.maximum((np.arange(wanted, dtype=np.float32) + half) * np.float32(n / wanted) - half, 0)
+    before, at = np.minimum(places.astype(np.intp), n - 1), np.arange(wanted)
+    share = places - before.astype(np.float32)
+    matrix = np.zeros((wanted, n), dtype=np.float32)
+    matrix[at, before] = 1 - share
+    matrix[at, np.minimum(before + 1, n - 1)] += share
+    return csr_array(matrix)
+
+
+def _touched(along: csr_array, inner: NDArray[np.bool_]) -> slice:
+    """The pixels that any of the `inner` ones have a part in, as one range."""
+    found = np.flatnonzero(along @ inner.astype(np.float32))
+    return slice(found[0], found[-1] + 1) if len(found) else slice(0)
 
 
 def _scaled_size(size_yx: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from napari_medicosam.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.appearance import Appearance
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.prompts import BoxPrompt, PromptSet
 
@@ -92,6 +93,7 @@ class SegmentRequest:
             says where the object was looked at, so that the next answer need not encode again.
         nearby_box: about where the object is on a slice beside this one. Where there are points alone, which may mean
             anything, the service asks with it, too, and keeps the better answer.
+        appearance: of the object on annotated slices; the mask is made to agree with it.
 
     Raises:
         InputError: for empty prompts, prompts outside the slice, an empty slice, two mask prompts, or a view
@@ -105,6 +107,7 @@ class SegmentRequest:
     generation: int = 0
     previous_view: Region | None = None
     nearby_box: BoxPrompt | None = None
+    appearance: Appearance | None = None
 
     def __post_init__(self) -> None:
         image = np.asarray(self.image_slice)

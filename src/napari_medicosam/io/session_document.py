@@ -61,6 +61,7 @@ class PropagationEntry(Record):
     box_extension_mm: float | None
     reference_spacing_mm: float | None
     between: str
+    appearance: float = 0.0
 
 
 class ModelEntry(Record):

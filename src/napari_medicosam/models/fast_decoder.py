@@ -17,12 +17,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 from torch.nn import functional
+
+from napari_medicosam.models.fast_ops import affine, product
 
 if TYPE_CHECKING:
     from segment_anything.modeling import MaskDecoder
     from segment_anything.modeling.transformer import Attention, TwoWayTransformer
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 def decode(
@@ -49,17 +52,70 @@ def decode(
     Returns:
         Logits (P, M, 4h, 4w) and IoU predictions (P, M), float32; M is 3 or 1.
     """
-    height, width = embedding_Chw.shape[-2:]
+    return decode_tokens(
+        decoder,
+        tokens_of(embedding_Chw + dense_PChw).to(dtype),
+        tokens_of(image_pe_1Chw).to(dtype),
+        sparse_PNC,
+        (embedding_Chw.shape[-2], embedding_Chw.shape[-1]),
+        multimask=multimask,
+    )
+
+
+def tokens_of(image_PChw: Tensor) -> Tensor:
+    """Pixels as tokens (P, K, C), one after another in memory.
+
+    Sums of tensors that lie in two orders are several times slower.
+    """
+    return image_PChw.flatten(2).mT.contiguous()
+
+
+def mask_tokens(downscaling: nn.Sequential, logits_P1hw: Tensor) -> Tensor:
+    """The dense embedding (P, K, C) of low-res logits (P, 1, 4h, 4w): `PromptEncoder.mask_downscaling`, on tokens."""
+    first, norm, act, second, second_norm, second_act, last = downscaling
+    height, width = (side // 4 for side in logits_P1hw.shape[-2:])
+    # the pixels of a token, two halvings of rows and columns: (P, h, w, ay, ax, by, bx)
+    pixels = logits_P1hw.reshape(-1, height, 2, 2, width, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
+    x = act(_norm(cast("nn.LayerNorm", norm), _halved(cast("nn.Conv2d", first), pixels.flatten(5))))
+    x = _halved(cast("nn.Conv2d", second), x.flatten(3))
+    x = second_act(_norm(cast("nn.LayerNorm", second_norm), x))
+    return _halved(cast("nn.Conv2d", last), x).flatten(1, 2)
+
+
+def _halved(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution of stride = kernel on its patches, channels last in each: (..., kh * kw * C) to (..., D)."""
+    as_matrix = convolution.weight.to(x.dtype).permute(0, 2, 3, 1).flatten(1)
+    return affine(x, as_matrix, None if convolution.bias is None else convolution.bias.to(x.dtype))
+
+
+def decode_tokens(
+    decoder: MaskDecoder,
+    keys_PKC: Tensor,
+    key_pe_1KC: Tensor,
+    sparse_PNC: Tensor,
+    size_hw: tuple[int, int],
+    *,
+    multimask: bool,
+) -> tuple[Tensor, Tensor]:
+    """`decode` for an image that is laid out as tokens.
+
+    Args:
+        decoder: SAM's.
+        keys_PKC: `tokens_of` the embedding, with the dense embedding added; one that is the same for all objects may be
+            given once. Its dtype is that of the activations.
+        key_pe_1KC: `tokens_of` the position encoding.
+        sparse_PNC: tokens of the prompt encoder.
+        size_hw: token grid.
+        multimask: three masks or one.
+    """
     tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens_PNC = torch.cat([tokens.expand(len(sparse_PNC), -1, -1), sparse_PNC], dim=1).to(dtype)
-    keys = (embedding_Chw + dense_PChw).flatten(2).transpose(1, 2).to(dtype)
-    key_pe = image_pe_1Chw.flatten(2).transpose(1, 2).to(dtype)
-    queries_PNC, keys_PKC = _two_way(decoder.transformer, keys, key_pe, tokens_PNC)
+    tokens_PNC = torch.cat([tokens.expand(len(sparse_PNC), -1, -1), sparse_PNC], dim=1).to(keys_PKC.dtype)
+    queries_PNC, keys_PKC = _two_way(decoder.transformer, keys_PKC, key_pe_1KC, tokens_PNC)
     wanted = range(1, decoder.num_mask_tokens) if multimask else range(1)
     hyper_PMC = torch.stack(
         [_mlp(decoder.output_hypernetworks_mlps[m].layers, queries_PNC[:, 1 + m]) for m in wanted], dim=1
     )
-    logits = _masks(decoder.output_upscaling, keys_PKC, hyper_PMC, height, width)
+    logits = _masks(decoder.output_upscaling, keys_PKC, hyper_PMC, *size_hw)
     iou_predictions = _mlp(decoder.iou_prediction_head.layers, queries_PNC[:, 0])
     return logits.float(), iou_predictions[:, wanted.start : wanted.stop].float()
 
@@ -117,8 +173,8 @@ def _attend_to_image(attention: Attention, q_PNC: Tensor, placed_PKC: Tensor, ke
         return _attend(attention, q_PNC, placed_PKC, keys_PKC)
     q_PAND = _in_heads(_linear(attention.q_proj, q_PNC), heads)
     seeking = (q_PAND * q_PAND.shape[-1] ** -0.5) @ _by_head(attention.k_proj, heads, q_PNC.dtype)
-    weights_PANK = torch.softmax(seeking.flatten(1, 2) @ placed_PKC.mT, dim=-1)
-    seen = (weights_PANK @ keys_PKC).unflatten(1, (heads, tokens))
+    weights_PANK = torch.softmax(product(seeking.flatten(1, 2), placed_PKC.mT), dim=-1)
+    seen = product(weights_PANK, keys_PKC).unflatten(1, (heads, tokens))
     out_PAND = seen @ _by_head(attention.v_proj, heads, q_PNC.dtype).mT
     values = out_PAND.transpose(1, 2).flatten(2) + attention.v_proj.bias.to(q_PNC.dtype)  # weights sum to 1
     return _linear(attention.out_proj, values)
@@ -139,13 +195,14 @@ def _attend_from_image(
     k_PAND = k_PAND * k_PAND.shape[-1] ** -0.5
     seeking = (k_PAND @ _by_head(attention.q_proj, heads, dtype)).flatten(1, 2)
     bias_AD1 = attention.q_proj.bias.to(dtype).unflatten(0, (heads, -1))[..., None]
-    scores = seeking @ placed_PKC.mT + (k_PAND @ bias_AD1).flatten(1, 2)
+    scores = product(seeking, placed_PKC.mT) + (k_PAND @ bias_AD1).flatten(1, 2)
     weights = torch.softmax(scores.unflatten(1, (heads, tokens)), dim=2).flatten(1, 2)
     v_PAND = _in_heads(_linear(attention.v_proj, v_PNC), heads)
     out_ADC = attention.out_proj.weight.to(dtype).mT.unflatten(0, (heads, -1))
     # Weights sum to 1 in each head, so that its share of the bias may ride on the values.
     seen = (v_PAND @ out_ADC).flatten(1, 2) + attention.out_proj.bias.to(dtype) / heads
-    return torch.baddbmm(onto.expand(len(weights), -1, -1), weights.mT, seen)
+    out = product(weights.mT, seen)
+    return out + onto if torch.is_grad_enabled() else out.add_(onto)
 
 
 def _is_less_projected(attention: Attention, tokens: int) -> bool:
@@ -181,13 +238,22 @@ def _upscaled_masks(upscaling: nn.Sequential, keys_PKC: Tensor, hyper_PMC: Tenso
     """Both transposed convolutions, as products on tokens, and the product with each mask's hypernetwork output."""
     first, norm, act, second, last_act = upscaling
     # (P, K, 4, C / 4): the four pixels of a token stay beside it
-    x = act(_norm(cast("nn.LayerNorm", norm), _doubled(cast("nn.ConvTranspose2d", first), keys_PKC)))
-    x = last_act(_doubled(cast("nn.ConvTranspose2d", second), x))  # (P, K, 4, 4, C / 8)
-    logits = x.flatten(1, 3) @ hyper_PMC.mT  # (P, K * 16, M)
-    masks = logits.shape[-1]
+    x = _acted(act, _norm(cast("nn.LayerNorm", norm), _doubled(cast("nn.ConvTranspose2d", first), keys_PKC)))
+    x = _acted(last_act, _doubled(cast("nn.ConvTranspose2d", second), x))  # (P, K, 4, 4, C / 8)
+    logits = product(hyper_PMC, x.flatten(1, 3).mT)  # (P, M, K * 16)
+    masks = logits.shape[1]
     # the 16 are the pixels of two doublings, rows first, and come together as (h, ay, by, w, ax, bx)
-    pixels = logits.mT.reshape(len(logits), masks, h, w, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    pixels = logits.reshape(len(logits), masks, h, w, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
     out: Tensor = pixels.reshape(len(logits), masks, 4 * h, 4 * w)
+    return out
+
+
+def _acted(act: nn.Module, x: Tensor) -> Tensor:
+    """The activation, in place where no gradient needs what was there before."""
+    if isinstance(act, nn.GELU) and not torch.is_grad_enabled():
+        torch.ops.aten.gelu_(x, approximate=act.approximate)
+        return x
+    out: Tensor = act(x)
     return out
 
 
@@ -196,7 +262,7 @@ def _doubled(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     weight = convolution.weight.to(x.dtype)  # (C, D, 2, 2)
     as_matrix = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 D, C), pixels in row order
     bias = None if convolution.bias is None else convolution.bias.to(x.dtype).repeat(4)
-    out: Tensor = functional.linear(x, as_matrix, bias).unflatten(-1, (4, -1))
+    out: Tensor = affine(x, as_matrix, bias).unflatten(-1, (4, -1))
     return out
 
 
@@ -209,7 +275,7 @@ def _mlp(layers: nn.ModuleList, x: Tensor) -> Tensor:
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return functional.linear(x, layer.weight.to(x.dtype), bias)
+    return affine(x, layer.weight.to(x.dtype), bias)
 
 
 def _norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:

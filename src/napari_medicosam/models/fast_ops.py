@@ -43,6 +43,34 @@ def linear(layer: nn.Linear, x: Tensor, *, gelu: bool = False) -> Tensor:
     return _activated(layer(x), gelu)
 
 
+def product(a_BRC: Tensor, b_BCS: Tensor) -> Tensor:
+    """`a @ b`, where all of a batch share `b` (B = 1) by the fused call.
+
+    It takes half the time of torch's own on some processors, but has no gradients.
+    """
+    if len(b_BCS) == 1 and _is_fused_for(a_BRC):
+        out: Tensor = _FUSED._linear_pointwise(a_BRC, b_BCS[0].T, None, "none", [], "none")
+        return out
+    return a_BRC @ b_BCS
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`functional.linear` by the fused call, as in `product`."""
+    if _is_fused_for(x):
+        out: Tensor = _FUSED._linear_pointwise(x, weight, bias, "none", [], "none")
+        return out
+    return functional.linear(x, weight, bias)
+
+
+def _is_fused_for(x: Tensor) -> bool:
+    return (
+        _FUSED is not None
+        and x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+    )
+
+
 def convolution(
     layer: nn.Conv2d, x_BCHW: Tensor, *, gelu: bool = False, padding: tuple[int, int] | None = None
 ) -> Tensor:

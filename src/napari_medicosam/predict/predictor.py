@@ -1,12 +1,14 @@
 """Embedding and prompts to masks. Holds no state between calls, so any thread may ask about any slice.
 
 With the same weights, embedding and prompts the results are those of `segment_anything.SamPredictor.predict`;
-shape suffixes: P prompts (objects), M masks an object, H/W slice pixels, h/w low-res pixels, N points, B = P.
+shape suffixes: P prompts (objects), M masks an object, h/w low-res pixels, N points, K image tokens, C channels.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import threading
+import weakref
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ import torch
 
 from napari_medicosam.core.resize import SliceFrame
 from napari_medicosam.errors import InputError
-from napari_medicosam.models.fast_decoder import decode
+from napari_medicosam.models.fast_decoder import decode_tokens, mask_tokens, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.prompts import PromptSet
     from napari_medicosam.weights.loading import LoadedModel
+
+
+RECENT = 4
+"""Embeddings that are remembered as the decoder takes them, 4 MB each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +75,9 @@ class Predictor:
         self._sam = model.sam
         self._spec = model.spec
         with torch.inference_mode():
-            self._image_pe = model.sam.prompt_encoder.get_dense_pe()
+            self._pe_1KC = tokens_of(model.sam.prompt_encoder.get_dense_pe())
+        self._recent: OrderedDict[int, tuple[weakref.ref[NDArray[np.floating]], torch.Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def predict(
         self,
@@ -97,8 +105,8 @@ class Predictor:
     ) -> list[Prediction]:
         """Masks of several objects of one slice, in the order asked.
 
-        Objects whose prompts have the same layout share one decoder call; none is padded, so every object gets
-        what it would get alone.
+        On GPUs objects whose prompts have the same layout share one decoder call; none is padded, so every object gets
+        what it would get alone. On processors, which are full with one, each has a call of its own.
         """
         if embedding.features.shape != self._spec.embedding_shape:
             raise InputError(
@@ -116,13 +124,14 @@ class Predictor:
             layouts[len(prompts.points), prompts.box is not None, has_mask, three].append(number)
         answers: dict[int, Prediction] = {}
         with torch.inference_mode():
-            features = self._tensor(
-                embedding.features.astype(np.float32)
-            )  # a copy: stored ones are read-only
+            tokens_1KC = self._tokens(embedding.features)
             for (*_, three), numbers in layouts.items():
-                same = [questions[number] for number in numbers]
-                found = self._decode(features, embedding.original_size, same, three)
-                answers.update(zip(numbers, found, strict=True))
+                step = 1 if _is_full_with_one(self._sam.device) else len(numbers)
+                for start in range(0, len(numbers), step):
+                    few = numbers[start : start + step]
+                    same = [questions[number] for number in few]
+                    found = self._decode(tokens_1KC, embedding.original_size, same, three)
+                    answers.update(zip(few, found, strict=True))
         return [answers[number] for number in range(len(questions))]
 
     def _check(self, question: Question, size_yx: tuple[int, int]) -> None:
@@ -137,30 +146,53 @@ class Predictor:
                 f"previous logits have shape {question.previous_logits.shape}, wanted {(side, side)}"
             )
 
+    def _tokens(self, features: NDArray[np.floating]) -> torch.Tensor:
+        """The embedding as the decoder takes it; of those asked about last it is still there."""
+        with self._lock:
+            found = self._recent.get(id(features))
+            if found is not None and found[0]() is features:  # else another array, where an old one was
+                self._recent.move_to_end(id(features))
+                return found[1]
+        # numpy makes the copy, as torch warns of arrays that are read-only
+        tokens_1KC = tokens_of(self._tensor(features.astype(np.float32))[None])
+        # what may change, itself or by an array that it is a view of, is not remembered: those of stores may not
+        if not features.flags.writeable and features.base is None:
+            with self._lock:
+                self._recent[id(features)] = weakref.ref(features), tokens_1KC
+                while len(self._recent) > RECENT:
+                    self._recent.popitem(last=False)
+        return tokens_1KC
+
     def _decode(
-        self, features: torch.Tensor, size_yx: tuple[int, int], questions: list[Question], multimask: bool
+        self, tokens_1KC: torch.Tensor, size_yx: tuple[int, int], questions: list[Question], multimask: bool
     ) -> list[Prediction]:
         """One decoder call for prompts of one layout."""
         frame = SliceFrame(size_yx, self._spec.model_size)
-        sparse, dense = self._sam.prompt_encoder(
-            points=self._points(frame, questions),
-            boxes=self._boxes(frame, questions),
-            masks=self._masks(frame, questions),
+        encoder = self._sam.prompt_encoder
+        sparse, _ = encoder(
+            points=self._points(frame, questions), boxes=self._boxes(frame, questions), masks=None
         )
-        has_mask = questions[0].prompts.mask is not None or questions[0].previous_logits is not None
-        logits_PMhw, iou_PM = decode(
+        masks_P1hw = self._masks(frame, questions)
+        if masks_P1hw is None:  # the same for all objects
+            dense = encoder.no_mask_embed.weight
+        else:
+            dense = mask_tokens(encoder.mask_downscaling, masks_P1hw)
+        logits_PMhw, iou_PM = decode_tokens(
             self._sam.mask_decoder,
-            features,
-            self._image_pe,
-            sparse,
-            dense if has_mask else dense[:1],  # without mask prompts it is the same for all objects
+            tokens_1KC + dense,
+            self._pe_1KC,
+            sparse.expand(len(questions), -1, -1),
+            encoder.image_embedding_size,
             multimask=multimask,
         )
-        logits_PMHW = self._sam.postprocess_masks(logits_PMhw, frame.resized_size, size_yx)
-        masks_PMHW = (logits_PMHW > self._sam.mask_threshold).cpu().numpy()
-        low_res_PMhw = logits_PMhw.cpu().numpy()
-        iou = iou_PM.cpu().numpy()
-        return [Prediction(masks_PMHW[p], iou[p], low_res_PMhw[p]) for p in range(len(questions))]
+        iou, low_res_PMhw = iou_PM.cpu().numpy(), logits_PMhw.cpu().numpy()
+        threshold = self._sam.mask_threshold
+        return [
+            Prediction(
+                np.stack([frame.mask_of_logits(one, threshold) for one in low_res_Mhw]), iou[p], low_res_Mhw
+            )
+            for p, low_res_Mhw in enumerate(low_res_PMhw)
+        ]
 
     def _points(
         self, frame: SliceFrame, questions: list[Question]
@@ -188,3 +220,8 @@ class Predictor:
 
     def _tensor(self, array: NDArray[np.floating]) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float, device=self._sam.device)
+
+
+def _is_full_with_one(device: torch.device) -> bool:
+    """Whether more objects in a decoder call would not be faster, but fall out of the caches."""
+    return device.type == "cpu"

@@ -126,6 +126,7 @@ def _walk(run: ObjectRun, stack: SliceStack) -> Walk:
         run.settings.extension_on(stack),
         run.settings.stop_rule(stack),
         run.settings.between,
+        run.settings.appearance,
     )
 
 

@@ -70,22 +70,25 @@ class PropagationSettings:
 
         between: what slices between two annotated ones are asked with: "shapes", the shape between the two;
             "neighbours", masks handed on from both ends to the middle, as the reference does.
+        appearance: weight of the intensities on the annotated slices beside the model's logits
+            (`core.appearance`); 0 does not look at them.
 
     The defaults were chosen by measurement with the bundled weights (docs/tuning.md).
     """
 
     mode: PromptMode = field(default_factory=lambda: PromptMode(box=True))
     iou_threshold: float = 0.5
-    box_extension: float = 0.05
+    box_extension: float = 0.025
     min_confidence: float = 0.85
     box_extension_mm: float | None = None
     reference_spacing_mm: float | None = REFERENCE_SPACING_MM
     between: Between = "shapes"
+    appearance: float = 0.5
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, PromptMode):
             raise InputError(f"wanted a PromptMode as the mode of propagation, got {self.mode!r}")
-        for name in ("iou_threshold", "min_confidence", "box_extension"):
+        for name in ("iou_threshold", "min_confidence", "box_extension", "appearance"):
             object.__setattr__(self, name, real_number(getattr(self, name), name))
         for name in ("box_extension_mm", "reference_spacing_mm"):
             if getattr(self, name) is not None:
@@ -96,6 +99,8 @@ class PropagationSettings:
             raise InputError(f"minimal confidence must be between 0 and 1, got {self.min_confidence}")
         if not self.box_extension >= 0:
             raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
+        if not (math.isfinite(self.appearance) and self.appearance >= 0):
+            raise InputError(f"weight of the appearance must be 0 or more, got {self.appearance}")
         if not isinstance(self.between, str) or self.between not in ("shapes", "neighbours"):
             raise InputError(f"slices between two are filled by shapes or neighbours, got {self.between!r}")
         in_mm, reference = self.box_extension_mm, self.reference_spacing_mm
@@ -111,7 +116,8 @@ class PropagationSettings:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> PropagationSettings:
         """Raises `InputError` for settings that make no sense."""
-        return cls(**{**record, "mode": PromptMode.parse(str(record["mode"]))})
+        # What was recorded before there was a weight knew no appearance.
+        return cls(**{"appearance": 0.0, **record, "mode": PromptMode.parse(str(record["mode"]))})
 
     def stop_rule(self, stack: SliceStack) -> StopRule:
         """The rule for slices as far apart as those of `stack`.
@@ -152,6 +158,7 @@ REFERENCE_SETTINGS = PropagationSettings(
     min_confidence=0,
     reference_spacing_mm=None,
     between="neighbours",
+    appearance=0,
 )
 """What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025, whatever the predicted IoU and the
 distance of slices."""

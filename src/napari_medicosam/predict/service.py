@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.cache.keys import slice_digest
+from napari_medicosam.cache.keys import RecentDigests, same_pixels, slice_digest
 from napari_medicosam.cache.memory import MemoryEmbeddingStore
 from napari_medicosam.core.resize import MASK_PROMPT_LOGIT
 from napari_medicosam.core.results import Candidate, Region, SegmentRequest, SegmentResult, frozen_array
@@ -43,9 +43,6 @@ always thinks better of a mask from a box, so the box must not win by a little (
 
 MAX_BATCH = 16
 """Objects that share a decoder call: upscaled to the model's size, each mask takes 4 MB on its way."""
-
-MAX_BATCH_CPU = 4
-"""On processors more objects at once fall out of the caches: 16 take a third longer than 16 alone, 4 just as long."""
 
 ENCODE_BATCH = 8
 """Slices that share an encoder call on GPUs; processors are full with one."""
@@ -79,8 +76,8 @@ class SegmentationService:
         self._encoder = SliceEncoder(model, mapping, runtime)
         self._predictor = Predictor(model)
         self.encode_batch = 1 if model.sam.device.type == "cpu" else ENCODE_BATCH
-        self._max_batch = MAX_BATCH_CPU if model.sam.device.type == "cpu" else MAX_BATCH
         self._encoding = threading.Lock()
+        self._digests = RecentDigests()
 
     @property
     def runtime(self) -> str:
@@ -140,15 +137,16 @@ class SegmentationService:
         What is returned has been rounded as the store rounds either way, so that a mask does not change when its
         embedding is read back tomorrow.
         """
-        size_yx = (image_slice.shape[0], image_slice.shape[1])
-        digest = slice_digest(image_slice)
+        return self._embed(plane, image_slice, slice_digest(image_slice))
+
+    def _embed(self, plane: SlicePlane, image_slice: NDArray[Any], digest: bytes) -> Embedding:
         features = self._store.get(plane, digest)
         if features is None:
             with self._encoding:  # a second thread that wants the same slice waits, and then finds it
                 features = self._store.get(plane, digest)
                 if features is None:
                     features = self._store.put(plane, digest, self._encoder.encode(image_slice))
-        return Embedding(features, size_yx)
+        return Embedding(features, (image_slice.shape[0], image_slice.shape[1]))
 
     def embed_many(self, planes: Sequence[SlicePlane], image_slices: Sequence[NDArray[Any]]) -> None:
         """Store the embeddings of slices, those that are missing in one call of the encoder.
@@ -173,7 +171,7 @@ class SegmentationService:
         On a processor it is only read from the store, as encoding would take the cores that decode.
         """
         if self.model.sam.device.type == "cpu":
-            self._store.get(plane, slice_digest(image_slice))
+            self._store.get(plane, self._digests.of(frozen_array(image_slice)))
         else:
             self.embed(plane, image_slice)
 
@@ -216,15 +214,16 @@ class SegmentationService:
         for view, numbers in of_view.items():
             request = requests[numbers[0]]
             if view is None:
-                embedding = self.embed(request.plane, request.image_slice)
+                digest = self._digests.of(request.image_slice)
+                embedding = self._embed(request.plane, request.image_slice, digest)
             else:
                 embedding = self._embed_view(request.image_slice[view.slices_yx])
-            for start in range(0, len(numbers), self._max_batch):
-                few = numbers[start : start + self._max_batch]
+            for start in range(0, len(numbers), MAX_BATCH):
+                few = numbers[start : start + MAX_BATCH]
                 questions = [_question(requests[number], looks[number]) for number in few]
                 predictions = self._predictor.predict_batch(embedding, questions)
                 for number, prediction in zip(few, predictions, strict=True):
-                    results[number] = _result(requests[number], view, prediction)
+                    results[number] = _result(requests[number], view, self.mapping, prediction)
         return results
 
     def _embed_view(self, pixels: NDArray[Any]) -> Embedding:
@@ -279,7 +278,8 @@ def _check_one_slice(requests: Sequence[SegmentRequest]) -> None:
     planes = {request.plane for request in requests}
     if len(planes) > 1:
         raise InputError(f"requests must be on one slice to be asked together, got {planes}")
-    if len({slice_digest(request.image_slice) for request in requests}) > 1:
+    first, *others = (request.image_slice for request in requests)
+    if not all(same_pixels(first, other) or slice_digest(first) == slice_digest(other) for other in others):
         raise InputError(f"requests to be asked together must have the same pixels of {requests[0].plane}")
 
 
@@ -305,10 +305,12 @@ def _question(request: SegmentRequest, look: _Look) -> Question:
     return Question(request.prompts if view is None else prompts_in_view(request.prompts, view), logits)
 
 
-def _result(request: SegmentRequest, view: Region | None, prediction: Prediction) -> SegmentResult:
+def _result(
+    request: SegmentRequest, view: Region | None, mapping: IntensityMapping, prediction: Prediction
+) -> SegmentResult:
     found = [
         Candidate(
-            frozen_array(mask if view is None else mask_in_slice(mask, view, _size_yx(request))),
+            frozen_array(_mask_in_slice(request, view, mapping, mask, low_res_logits)),
             float(iou_prediction),
             frozen_array(low_res_logits),
         )
@@ -330,3 +332,16 @@ def _result(request: SegmentRequest, view: Region | None, prediction: Prediction
         view=view,
         candidates=tuple(by_size) if len(found) > 1 else (),
     )
+
+
+def _mask_in_slice(
+    request: SegmentRequest,
+    view: Region | None,
+    mapping: IntensityMapping,
+    mask: NDArray[np.bool_],
+    low_res_logits: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """A mask (rows, columns) of the slice, from one of the view."""
+    if request.appearance is not None:
+        return request.appearance.mask_of(low_res_logits, view, request.image_slice, mapping)
+    return mask if view is None else mask_in_slice(mask, view, _size_yx(request))

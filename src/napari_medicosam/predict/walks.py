@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from napari_medicosam.core.appearance import Appearance
 from napari_medicosam.core.interpolation import interpolate_between
 from napari_medicosam.core.metrics import iou
 from napari_medicosam.core.prompt_derivation import BoxExtension, PromptMode, derive_prompts
@@ -50,11 +51,15 @@ class Sweep(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """A question of a walk: slice `index`, with prompts from the mask `source` (rows, columns) of another slice."""
+    """A question of a walk: slice `index`, with prompts from the mask `source` (rows, columns) of another slice.
+
+    `ends` are the annotated slices next to it on its way, which say what the object looks like.
+    """
 
     sweep: Sweep
     index: int
     source: NDArray[np.bool_]
+    ends: tuple[int, ...]
 
     @property
     def place(self) -> tuple[int, int]:
@@ -79,6 +84,7 @@ class Walk:
         rule: where the object ends, outside the annotated range.
         between: what slices between two annotated ones are asked with: the shape that lies between those two, or the
             masks of the neighbours, from both ends to the middle.
+        appearance: weight of what the object looks like on the annotated slices (`Appearance`); 0 does not look.
     """
 
     anchors: dict[int, SegmentResult]
@@ -88,6 +94,8 @@ class Walk:
     extension: BoxExtension
     rule: StopRule
     between: Between = "shapes"
+    appearance: float = 0.0
+    _seen: dict[tuple[int, ...], Appearance] = field(default_factory=dict)
 
     def steps(self) -> Steps:
         """The coroutine: between the annotated slices first, then outwards from them."""
@@ -106,7 +114,21 @@ class Walk:
         """What the service is asked at a step; `pixels` are those of its slice."""
         prompts = derive_prompts(step.source, stack.plane(step.index), self.mode, self.extension)
         one = next(iter(self.anchors.values()))
-        return SegmentRequest(pixels, prompts, object_id=one.object_id, generation=one.generation)
+        return SegmentRequest(
+            pixels,
+            prompts,
+            object_id=one.object_id,
+            generation=one.generation,
+            appearance=self._appearance(step.ends, stack),
+        )
+
+    def _appearance(self, ends: tuple[int, ...], stack: SliceStack) -> Appearance | None:
+        if self.appearance == 0:
+            return None
+        if ends not in self._seen:
+            shown = [(stack.pixels(index), self.anchors[index].mask) for index in ends]
+            self._seen[ends] = Appearance(shown, self.appearance)
+        return self._seen[ends]
 
     def _fill_shapes(self) -> Steps:
         """Between two annotated slices, without a stop rule: errors of one slice are not handed on to the next."""
@@ -114,7 +136,7 @@ class Walk:
             if below in self.anchors and above in self.anchors:
                 ends = self.anchors[below].mask, self.anchors[above].mask
                 for index, shape in enumerate(interpolate_between(*ends, above - below - 1), start=below + 1):
-                    result = yield Step(Sweep.FILL_UP, index, shape)
+                    result = yield Step(Sweep.FILL_UP, index, shape, (below, above))
                     yield result
 
     def _fill(self) -> Steps:
@@ -126,20 +148,22 @@ class Walk:
             for below, above in self.gaps
             if below in self.anchors and above in self.anchors
         ]
-        ends: dict[int, NDArray[np.bool_]] = {}  # of middles: the union of what was found beside them
+        unions: dict[int, NDArray[np.bool_]] = {}  # of middles: what was found beside them
         for below, above, half in inner:
             indices = range(below + 1, below + 1 + half)
             found = yield from self._march(Sweep.FILL_UP, below, indices)
             if (above - below) % 2 == 0:
-                ends[below + half + 1] = found
+                unions[below + half + 1] = found
         for below, above, half in reversed(inner):
             indices = range(above - 1, above - 1 - half, -1)
             found = yield from self._march(Sweep.FILL_DOWN, above, indices)
             if (above - below) % 2 == 0:
-                ends[below + half + 1] = ends[below + half + 1] | found
-        for middle, union in ends.items():
-            result = yield Step(Sweep.FILL_MIDDLE, middle, union)
-            yield result
+                unions[below + half + 1] = unions[below + half + 1] | found
+        for below, above, half in inner:
+            if (above - below) % 2 == 0:
+                middle = below + half + 1
+                result = yield Step(Sweep.FILL_MIDDLE, middle, unions[middle], (below, above))
+                yield result
 
     def _march(
         self, sweep: Sweep, start: int, indices: range
@@ -147,7 +171,7 @@ class Walk:
         """Every slice of `indices`, whatever is found there; returns the last mask that was not empty."""
         source = self.anchors[start].mask
         for index in indices:
-            result = yield Step(sweep, index, source)
+            result = yield Step(sweep, index, source, (start,))
             yield result
             # where the model finds nothing the last mask that it found keeps asking
             if not result.region.is_empty:
@@ -161,7 +185,7 @@ class Walk:
         sure = [one.iou_prediction for one in self.anchors.values() if not math.isnan(one.iou_prediction)]
         reference = max(sure, default=math.nan)
         for index in indices:
-            result = yield Step(sweep, index, previous)
+            result = yield Step(sweep, index, previous, (start,))
             if result.region.is_empty:
                 return
             if math.isnan(reference):
