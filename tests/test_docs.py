@@ -73,5 +73,5 @@ def test_the_walk_through_shows_the_pictures_that_its_script_takes() -> None:
     shown = re.findall(r"\(images/([\w-]+)\.png\)", page)
     taken = re.findall(r"(?:take|keep)\((?:[^\"]*, )?\"([\w-]+)\"\)", script)
     assert shown == taken
-    assert len(shown) == 8
+    assert len(shown) == 9
     assert "make screenshots" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -5,8 +5,10 @@
 Opens napari with the widget on a scan of 200 x 512 x 512, draws a box, propagates through all slices, commits, undoes
 and goes back, while a timer ticks every 5 ms. Prints for each of these the longest pause between two ticks, and for how
 long the window's thread was at a processor in one: on a busy machine, and where a processor draws, pauses are longer
-than what is computed in them. By default a model that answers at once takes the place of the real one, so that the
-pauses are the window's own; --model NAME takes that model for as many slices as --slices says.
+than what is computed in them. Our layers are made while the model is loaded, which is in the first line, too.
+
+By default a model that answers at once takes the place of the real one, so that the pauses are the window's own;
+--model NAME takes that model for as many slices as --slices says.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from napari_medicosam import session
 from napari_medicosam.core.prompts import BoxPrompt
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.ui.factory import adopt
+from napari_medicosam.ui.layers import MAKERS
 from napari_medicosam.ui.session import AnnotationSession
 
 
@@ -39,6 +42,9 @@ class Quick:
         return True
 
     def embed(self, plane, image_slice) -> None:
+        pass
+
+    def fetch_ahead(self, plane, image_slice) -> None:
         pass
 
     def segment(self, request):
@@ -100,13 +106,18 @@ def main(
         annotation.set_model(model)
     viewer.dims.set_current_step(0, 100)
     heart = Heart()
-    heart.rest(2)
+    heart.rest(0.2)
     heart.ask()
     first = 100 - slices // 2
+
+    def layers_made() -> None:
+        while len(annotation.own_layers) < len(MAKERS):
+            heart.rest(0.1)
+
     steps = {
+        "our layers, made one by one": layers_made,
         "nothing": lambda: None,
-        "another slice of the image alone": lambda: viewer.dims.set_current_step(0, 99),
-        "the first tool, for which napari makes five layers": lambda: setattr(annotation, "tool", "box"),
+        "the first tool": lambda: setattr(annotation, "tool", "box"),
         "another slice": lambda: viewer.dims.set_current_step(0, 101),
         "back": lambda: viewer.dims.set_current_step(0, 100),
         "a box": lambda: annotation.add_box(100, (100, 100, 400, 380)),

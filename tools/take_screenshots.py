@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from napari.settings import get_settings
 from PIL import Image
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QSettings, Qt
 from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -53,9 +53,14 @@ class Tour:
         self.keep(self.viewer.window.screenshot(canvas_only=False, flash=False), name)
 
     def keep(self, pixels: np.ndarray[Any, Any], name: str) -> None:
-        """Write a picture, small: 256 colours are enough for a window."""
+        """Write a picture, small: 256 colours are enough for a window, when they are spread over all that there are.
+
+        Those that most pixels have would be greys, and a line of a few pixels would lose its colour.
+        """
         path = self.folder / f"{name}.png"
-        Image.fromarray(pixels[..., :3]).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        spread = Image.Quantize.FASTOCTREE
+        few = Image.fromarray(pixels[..., :3]).quantize(256, spread, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
         print(path)
 
     def expect(self, is_so: bool, what: str) -> None:
@@ -125,8 +130,26 @@ class Tour:
             self.session.go_to(self.session.review[0].index)
         self.take("5-review")
 
+    def look_at_a_clean_up(self) -> None:
+        """6: what a clean-up would change, in the image, before it is done."""
+        before = self.session.label_map()
+        entries = {one.text(): one for one in self.widget._refine.menu().actions()}
+        entries["Clean up …"].trigger()
+        form = self.widget._clean_up
+        form._largest.click()
+        form._smooth.setValue(2.0)
+        self.wait()
+        effect: Any = self.session.preview
+        self.expect(effect is not None and not effect.box.is_empty, "a preview shows what changes")
+        most = np.count_nonzero(effect.changes, axis=(1, 2)).argmax()
+        self.go_to(effect.box.start_zyx[0] + int(most))
+        self.take("6-clean-up")
+        QTest.keyClick(form._largest, Qt.Key.Key_Escape)
+        self.expect(form.isHidden(), "Escape ends the preview")
+        self.expect(np.array_equal(self.session.label_map(), before), "a preview changes nothing")
+
     def another_object(self) -> None:
-        """6: commit, another object, all together."""
+        """7: commit, another object, all together."""
         self.widget._objects._new.click()
         self.session.change_object(1, name="spleen")
         self.session.change_object(2, name="liver")
@@ -137,21 +160,22 @@ class Tour:
         self.wait()
         self.expect(self.session.objects[0].is_committed, "New commits the object before")
         self.expect(self.session.num_open_voxels > 1000, "a box gives a mask")
-        self.take("6-second-object")
+        self.take("7-second-object")
 
     def how_to_follow(self) -> None:
-        """7: the settings of propagation."""
-        self.widget._propagation._settings.expand(animate=False)
-        self.take("7-settings")
-        self.widget._propagation._settings.collapse(animate=False)
+        """8: what is folded away, the settings of propagation among it."""
+        self.widget._more.heading.click()
+        self.expect(self.widget._propagation._settings.isVisible(), "More settings shows how to follow")
+        self.take("8-settings")
+        self.widget._more.heading.click()
 
     def keys(self) -> None:
-        """8: all keys and gestures."""
+        """9: all keys and gestures."""
         self.widget._help.click()
         panel: Any = self.viewer.window._qt_window.findChild(_help_panel())
         self.expect(panel is not None and panel.isVisible(), "? shows the keys")
         QTest.qWait(300)
-        self.keep(_pixels(panel), "8-keys")
+        self.keep(_pixels(panel), "9-keys")
         self.widget._help.click()
 
     # ------------------------------------------------------------------ hands
@@ -202,6 +226,7 @@ STEPS: tuple[Callable[[Tour], None], ...] = (
     Tour.correct_with_a_point,
     Tour.propagate,
     Tour.look_again,
+    Tour.look_at_a_clean_up,
     Tour.another_object,
     Tour.how_to_follow,
     Tour.keys,
@@ -234,9 +259,10 @@ def main(folder: Path, theme: Annotated[str, typer.Option()] = "dark") -> None:
     """Take all pictures into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     get_settings().appearance.theme = theme
-    # Unsaved work of whoever runs this is not offered in the pictures, and the tour's is not offered to them.
-    with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
-        os.environ["NAPARI_MEDICOSAM_JOURNALS"] = journals
+    # Unsaved work and folds of whoever runs this are not in the pictures, and the tour's are not kept for them.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as own:
+        os.environ["NAPARI_MEDICOSAM_JOURNALS"] = own
+        QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, own)
         tour = Tour(folder)
         for step in STEPS:
             step(tour)

@@ -70,3 +70,14 @@ def test_a_packed_mask_is_the_mask():
     assert nothing.is_empty
     assert nothing.mask.shape == (0, 0, 0)
     assert not list(nothing.slices())
+
+
+@pytest.mark.parametrize(
+    "box", [((0, 0, 0), (6, 9, 9)), ((2, 0, 4), (5, 5, 6)), ((3, 3, 3), (4, 4, 4)), ((5, 0, 0), (6, 9, 9))]
+)
+def test_a_packed_mask_in_any_box_of_the_volume(box):
+    volume = np.zeros((6, 9, 9), bool)
+    volume[1:4, 2:5, 3:8] = np.random.default_rng(0).random((3, 3, 5)) < 0.6
+    packed, wanted = PackedMask.of(volume, VoxelBox((1, 1, 2), (4, 6, 9))), VoxelBox(*box)
+    np.testing.assert_array_equal(packed.anywhere(wanted), volume[wanted.index])
+    assert not PackedMask().anywhere(wanted).any()

@@ -10,8 +10,10 @@ from napari_medicosam.core.volume_prompts import (
     VolumePoint,
     VolumePrompts,
     VolumeScribble,
+    check_inside,
     volume_mask,
 )
+from napari_medicosam.errors import InputError
 
 SHAPE = (6, 40, 50)
 PLANE = SlicePlane(0, 2)
@@ -75,6 +77,45 @@ def test_masks_and_lassos_of_a_slice_are_one_hint():
     assert hint[15, 15]
     assert hint[30, 40]
     assert said.on(SlicePlane(0, 3), SIZE).is_empty
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        (
+            VolumePoint((2, 40, -3), True, 0),
+            "y must be from -0.5 to 39.5, got 40, x must be from -0.5 to 49.5, got -3",
+        ),
+        (VolumePoint((99, 5, 5), True, 0), "z must be from -0.5 to 5.5, got 99"),
+        (VolumeBox(0, 99, (1, 2, 30, 40)), "slice 99 along axis 0 is outside the image: wanted 0 to 5"),
+        (VolumeBox(0, -1, (1, 2, 30, 40)), "slice -1 along axis 0 is outside the image: wanted 0 to 5"),
+        (
+            VolumeBox(1, 3, (7, 2, 30, 40)),
+            r"\(7, 2, 30, 40\) covers .* slice 3: .* 0 to 6 and x0 < x1 within 0 to 50",
+        ),
+        (VolumeBox(0, 3, (7, 2, 7.5, 40)), "less than a pixel"),
+        (
+            VolumeScribble(0, 2, ((3, 60), (3, 70))),
+            "no vertex .* rows from -0.5 to 39.5 and columns from -0.5 to 49.5",
+        ),
+        (VolumeLasso(0, 2, ((-9, 3), (-7, 3), (-8, 9))), "no vertex .* slice 2: wanted rows"),
+        (VolumeLasso(2, 50, SQUARE), "slice 50 along axis 2"),
+    ],
+)
+def test_what_a_script_puts_outside_is_named_with_what_was_wanted(prompt, said):
+    with pytest.raises(InputError, match=said):
+        check_inside(prompt, SHAPE)
+    assert VolumePrompts().with_prompt(prompt).cleaned(SHAPE)[0] == VolumePrompts()
+
+
+def test_what_lies_inside_in_part_is_taken_from_scripts():
+    for prompt in (
+        *one_of_each().all,
+        VolumePoint((-0.5, 39.5, 0), True, 2),
+        VolumeBox(0, 5, (-9, 45, 5, 90)),
+        VolumeScribble(0, 2, ((3, 40), (3, 70))),
+    ):
+        check_inside(prompt, SHAPE)
 
 
 def test_every_kind_says_on_which_slices_it_is_and_can_be_taken_away():

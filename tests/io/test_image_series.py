@@ -317,6 +317,27 @@ def test_what_a_label_file_cannot_say_is_remembered(folder):
     assert again.classes.ids == (5, 2, 7), "of the old classes those that objects have"
 
 
+def test_the_open_image_is_remembered_until_it_is_left(folder):
+    series = ImageSeries(folder)
+    first, second, _last = series
+    assert series.left_open is None
+    series.mark_open(first)
+    series.mark_open(second)
+    assert ImageSeries(folder).left_open == second
+    series.mark_open(None)
+    assert not (folder / STATE_NAME).exists(), "nothing is left to be said"
+    series.mark_open(second)
+    finish(series, first)
+    assert ImageSeries(folder).left_open == second, "saving forgets nothing"
+    series.mark_open(None)
+    again = ImageSeries(folder)
+    assert again.left_open is None
+    assert again.status(first) == "done"
+    series.mark_open(second)
+    second.image_path.unlink()
+    assert ImageSeries(folder).left_open is None
+
+
 def test_a_failed_write_keeps_the_old_state(folder, monkeypatch):
     series = ImageSeries(folder)
     finish(series, series.items[0])

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from napari_medicosam.io.reader import get_reader
 from napari_medicosam.io.records import record_of
 from napari_medicosam.io.volumes import read_volume, write_labels
+from napari_medicosam.io.writer import write_labels_layer
 
 layers = pytest.importorskip("napari.layers")
 
@@ -115,6 +116,34 @@ def test_labels_of_a_series_lie_on_it_in_every_format(tmp_path, cosines):
         path = tmp_path / f"labels{ending}"
         write_labels(path, np.ones(SHAPE, np.uint8), read_volume(tmp_path / "series"))
         _check_same_place(open_layer(path), image)
+
+
+@pytest.mark.parametrize("ending", [".dcm", ".nii.gz"])
+def test_labels_are_the_same_file_from_either_frame(tmp_path, ending):
+    cosines = oblique()
+    write_series(
+        tmp_path / "series",
+        np.zeros((4, 6, 5), np.int16),
+        2.5 * np.cross(cosines[:3], cosines[3:]),
+        ImageOrientationPatient=list(cosines),
+        FrameOfReferenceUID="1.2.4",
+    )
+    image = open_layer(tmp_path / "series")
+    laying = pytest.importorskip("napari_medicosam.ui.laying")
+    viewer = pytest.importorskip("napari.components").ViewerModel(ndisplay=3)
+    data = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
+    labels = viewer.add_labels(data, metadata=image.metadata, scale=image.scale, affine=image.affine)
+    places, found = [], []
+    for where in ("own", "world"):
+        laying.Laying(viewer).lay(labels, where)
+        places.append(labels.data_to_world((3, 5, 4)))
+        path = str(tmp_path / f"{where}{ending}")
+        write_labels_layer(path, labels.data, labels.as_layer_data_tuple()[1])
+        found.append(read_volume(path))
+    assert not np.allclose(*places), "two frames"
+    np.testing.assert_array_equal(found[0].array, found[1].array)
+    assert found[0].geometry.equals(found[1].geometry, tolerance_mm=1e-6)
+    assert found[0].geometry.equals(record_of(image.metadata).geometry, tolerance_mm=1e-3)
 
 
 def _check_same_place(labels, image):

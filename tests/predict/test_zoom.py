@@ -445,7 +445,7 @@ def test_propagation_looks_at_every_slice_in_a_view_of_its_own(tiny):
     mask = np.zeros((120, 150), bool)
     mask[50:70, 60:84] = True
     anchor = SegmentResult(PLANE, mask, Region.of_mask(mask), 1.0, np.zeros((16, 16), np.float32))
-    follow = PropagationSettings(iou_threshold=0, min_confidence=0)
+    follow = PropagationSettings(iou_threshold=0, min_confidence=0, box_extension=0.05)
     results = list(propagate(make_service(tiny), SliceStack(VOLUME, 0), [anchor], follow))
     neighbours = [result for result in results if abs(result.plane.index - PLANE.index) == 1]
     assert len(neighbours) == 2

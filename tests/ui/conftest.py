@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
+from qtpy.QtCore import QSettings
 
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
 from napari_medicosam.ui.factory import adopt
@@ -16,6 +17,7 @@ from napari_medicosam.ui.session import AnnotationSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass(eq=False)
@@ -87,6 +89,12 @@ class FakeEngine:
     def service(self, settings: Any, report: Any) -> FakeService:
         self.settings.append(settings)
         return self.fake
+
+
+@pytest.fixture(autouse=True)
+def folds_of_its_own(tmp_path: Path) -> None:
+    """What is folded away in a test is neither the user's, nor that of another test."""
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QCoreApplication
+from qtpy.QtCore import QCoreApplication, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
 from napari_medicosam.core.clean_up_effect import COMES, GOES, effect_of
 from napari_medicosam.core.commit_policy import CommitPolicy
@@ -44,7 +46,11 @@ def turn():
 
 
 def names(viewer):
-    return [layer.name for layer in viewer.layers]
+    return [layer.name for layer in viewer.layers if layer.visible]
+
+
+def previews(viewer):
+    return [layer for layer in viewer.layers if layer.name.startswith(PREVIEW_NAME)]
 
 
 def voxels(viewer):
@@ -91,6 +97,7 @@ def test_it_shows_what_goes_and_comes_and_nothing_of_it_is_kept(rough, tmp_path)
     for name, data in voxels(viewer).items():
         np.testing.assert_array_equal(data, before[name])
     assert session.previewed is session.preview is session.go_to_change() is None
+    assert not shown.data.any(), "hidden, and nothing in it"
     session.undo()
     assert not viewer.layers[OBJECT_NAME].data[4].any(), "the last step is the user's"
 
@@ -175,6 +182,7 @@ def test_nothing_stays_behind_whatever_ends_it(rough):
         turn()
         assert session.previewed is session.preview is None
         assert not [name for name in names(viewer) if name.startswith(PREVIEW_NAME)]
+        assert not any(layer.data.any() for layer in previews(viewer))
 
     look_and(lambda: viewer.layers.remove(PREVIEW_NAME))
     look_and(session.new_object)
@@ -185,14 +193,42 @@ def test_nothing_stays_behind_whatever_ends_it(rough):
     scan, other = session.image, viewer.add_image(np.zeros((12, 40, 50), np.uint8), name="other")
     look_and(lambda: session.set_image(other))
     session.set_image(scan)
+    assert len(previews(viewer)) == 1
     look_and(lambda: viewer.layers.remove(scan))
+    assert previews(viewer) == []
+
+
+def test_no_layer_is_removed_when_it_ends(make_session, qtbot):
+    """Napari collects all garbage then, which holds up the window; the next preview is shown in the same layer."""
+    viewer, session = make_rough(make_session)
+    removed = []
+    viewer.layers.events.removed.connect(lambda event: removed.append(event.value))
+    session.preview_clean_up(**WANTED)
+    shown = viewer.layers[PREVIEW_NAME]
+    for end, least in ((session.drop_preview, 11), (session.apply_preview, 1000)):
+        end()
+        turn()
+        assert (shown.visible, shown.data.any(), removed) == (False, False, [])
+        other = viewer.add_labels(np.zeros((12, 40, 50), np.uint8), name="on top")
+        viewer.layers.move(viewer.layers.index(other), viewer.layers.index(shown))
+        session.preview_clean_up(min_size_mm3=least)
+        assert (shown.visible, shown.data.any(), previews(viewer)) == (True, True, [shown])
+        assert viewer.layers.index(shown) == viewer.layers.index(viewer.layers[OBJECT_NAME]) + 1
+    scan, other = session.image, viewer.add_image(np.zeros((12, 40, 50), np.uint8), name="other")
+    session.set_image(other)
+    session.set_image(scan)
+    assert not shown.visible
+    viewer.layers.remove(shown)
+    session.preview_clean_up(min_size_mm3=1000)
+    assert viewer.layers[PREVIEW_NAME] is not shown
 
 
 def test_nothing_stays_behind_in_a_closed_session(rough):
     viewer, session = rough
     session.preview_clean_up(**WANTED)
+    session.drop_preview()
     session.close()
-    assert PREVIEW_NAME not in names(viewer)
+    assert previews(viewer) == []
 
 
 def test_cancel_ends_one_that_is_on_its_way(make_session, service):
@@ -297,6 +333,33 @@ def test_the_form_is_there_as_long_as_the_preview(rough):
     assert not viewer.layers[OBJECT_NAME].data[4].any()
     session.preview_clean_up(smooth_mm=2.5)
     assert (form.isHidden(), form._smooth.value(), form._largest.isChecked()) == (False, 2.5, False)
+    widget.close()
+
+
+def test_enter_applies_and_escape_leaves_it(rough):
+    viewer, session = rough
+    widget, before = SegmentWidget(session=session), voxels(viewer)
+    form = widget._clean_up
+    for control in (form._largest, form._holes, form._least):
+        form.open()
+        QTest.keyClick(control, Qt.Key.Key_Escape)
+        assert session.previewed is None
+    assert form.focusWidget() is None
+    np.testing.assert_array_equal(viewer.layers[OBJECT_NAME].data, before[OBJECT_NAME])
+    form.open()
+    form._drop.setFocus()
+    QTest.keyClick(form._drop, Qt.Key.Key_Return)
+    assert session.previewed is None, "a button is pressed"
+    np.testing.assert_array_equal(viewer.layers[OBJECT_NAME].data, before[OBJECT_NAME])
+    form.open()
+    form._least.setFocus()
+    form._least.lineEdit().setText("11 mm³")
+    QTest.keyClick(form._least, Qt.Key.Key_Return)
+    assert session.previewed is None
+    assert not viewer.layers[OBJECT_NAME].data[4].any(), "what was typed counts"
+    assert viewer.layers[OBJECT_NAME].data[2].any()
+    controls = [one for one in form.findChildren(QWidget) if one.focusPolicy() and one.parent() is form]
+    assert [one for one in controls if not one.toolTip()] == []
     widget.close()
 
 

@@ -23,6 +23,7 @@ import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtTest import QTest
 
+from napari_medicosam.ui.layers_ahead import warm_up
 from napari_medicosam.ui.prompts_in_layers import read_prompts
 from napari_medicosam.ui.segment_widget import SegmentWidget
 
@@ -37,8 +38,21 @@ LONGEST = 5
 """Times what napari computes to show another slice, in one turn of the event loop. Several results are written in one;
 one that waits for the model or for all of a propagation takes far more."""
 
-LONGEST_MOMENTS = {"another slice": 4, "first box": 3.2, "a stroke": 3.2, "another object": 5.2}
+LONGEST_MOMENTS = {
+    "another slice": 4,
+    "first box": 3.2,
+    "a stroke": 3.2,
+    "a clean-up looked at": 2.5,
+    "and left": 1.5,
+    "another object": 5.2,
+}
 """Times what napari computes to show another slice of the image alone, without layers of ours."""
+
+LONGEST_LAYER = 2
+"""Times what napari computes for the most expensive layer of its own, in a turn in which one of ours is made."""
+
+LONGEST_FIRST_TOOL = 8
+"""Times what napari computes to show another slice of the image alone, once our layers were made. All five take 50."""
 
 
 class Heart:
@@ -179,6 +193,7 @@ def test_no_moment_of_annotating_computes_much_longer_than_napari_shows_a_slice(
     make_session, scan, one_core, record_property
 ):
     viewer, session = make_session(scan, synchronous=False, show=True, contrast_limits=(-1000, 1500))
+    session._layers.annotation.ours.wants_ahead = False  # the image alone comes first
     viewer.window.add_dock_widget(SegmentWidget(session=session))
     viewer.dims.set_current_step(0, 100)
     heart = Heart()
@@ -199,10 +214,16 @@ def test_no_moment_of_annotating_computes_much_longer_than_napari_shows_a_slice(
         "a stroke": lambda: session.add_scribble(100, [(200, 200), (260, 300)]),
         "another object": session.new_object,
     }
-    least = dict.fromkeys(moments, math.inf)
-    for _ in range(3):  # in one of them, nobody else was at the processor's caches
-        for name, act in moments.items():
-            least[name] = min(least[name], computed(act))
+    clean_up = {
+        "a clean-up looked at": lambda: session.preview_clean_up(smooth_mm=3),
+        "and left": session.drop_preview,
+    }
+    least = dict.fromkeys((*moments, *clean_up), math.inf)
+    for acts in (moments, clean_up):
+        for _ in range(3):  # in one of them, nobody else was at the processor's caches
+            for name, act in acts.items():
+                least[name] = min(least[name], computed(act))
+        session.select(1)
     heart.stop()
     assert len(session.objects) == 4
     times = {name: seconds / alone for name, seconds in least.items()}
@@ -210,6 +231,45 @@ def test_no_moment_of_annotating_computes_much_longer_than_napari_shows_a_slice(
         "times_of_a_slice_of_the_image_alone", {name: round(one, 1) for name, one in times.items()}
     )
     assert {name: one for name, one in times.items() if one > LONGEST_MOMENTS[name]} == {}
+
+
+@pytest.mark.timeout(300)
+def test_no_turn_makes_more_than_one_layer_and_the_first_tool_none(
+    make_session, scan, one_core, record_property
+):
+    warm_up().join()
+    viewer, session = make_session(scan, synchronous=False, show=True, contrast_limits=(-1000, 1500))
+    ours = session._layers.annotation.ours
+    ours.wants_ahead = False  # not yet
+    heart = Heart()
+
+    def computed(act: Callable[[], object]) -> float:
+        heart.longest()
+        act()
+        return heart.longest()[1]
+
+    alone = min(
+        computed(lambda index=index: viewer.dims.set_current_step(0, index)) for index in (99, 98, 97)
+    )
+    own = max(
+        computed(lambda: viewer.add_labels(np.zeros(SHAPE, np.uint16), visible=False)),
+        computed(lambda: viewer.add_shapes(ndim=3, visible=False)),
+    )
+    viewer.layers.selection.active = viewer.layers["scan"]
+    heart.longest()
+    ours.wants_ahead = True
+    session._layers_ahead._begin()
+    while ours.wants_ahead:
+        QTest.qWait(20)
+    ahead = heart.longest()[1]
+    num_layers = len(viewer.layers)
+    first_tool = computed(lambda: setattr(session, "tool", "box"))
+    heart.stop()
+    assert len(viewer.layers) == num_layers == 3 + 5
+    record_property("times_of_a_layer_of_napari", round(ahead / own, 1))
+    record_property("first_tool_in_times_of_a_slice", round(first_tool / alone, 1))
+    assert ahead < LONGEST_LAYER * own
+    assert first_tool < LONGEST_FIRST_TOOL * alone
 
 
 def test_prompts_of_another_object_are_told_of_once_a_layer(make_session):

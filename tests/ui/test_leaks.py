@@ -527,7 +527,7 @@ def test_a_layer_is_removed_while_its_answer_is_made(make_session, service):
     service.gate.set()
     assert session.wait(60)
     assert {*OUR_NAMES} < {layer.name for layer in viewer.layers}
-    assert slices_of(viewer) == [4]
+    assert slices_of(viewer) == [2, 4]
     assert len(viewer.layers[POINTS_NAME].data) == 2
 
 
@@ -538,7 +538,7 @@ def test_layers_are_renamed(make_session, plugin, service):
     assert session.wait(60)
     for number, layer in enumerate(list(viewer.layers)):
         layer.name = f"mine {number}"
-    assert widget._image.itemText(0) == "mine 0"
+    assert widget._image_box._image.itemText(0) == "mine 0"
     session.add_point((6, 20, 30))
     session.add_scribble(8, [(10, 10), (20, 20)])
     assert session.wait(60)

@@ -96,9 +96,9 @@ def test_the_form_has_a_tick_and_a_button(make_session, service):
     viewer, session = make_session(show=True)
     widget = SegmentWidget(session=session)
     widget.show()
-    assert widget._live.isChecked()
+    assert widget._more._live.isChecked()
     assert not widget._segment.isVisible()
-    widget._live.click()
+    widget._more._live.click()
     assert not session.is_live
     assert not widget._segment.isEnabled()
     session.add_box(4, (5, 5, 15, 15))
@@ -106,6 +106,6 @@ def test_the_form_has_a_tick_and_a_button(make_session, service):
     widget._segment.click()
     assert mask(viewer)[4].any()
     assert not widget._segment.isEnabled()
-    widget._live.click()
+    widget._more._live.click()
     assert session.is_live
     widget.close()

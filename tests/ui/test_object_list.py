@@ -19,7 +19,7 @@ def test_the_list_shows_what_there_is_and_how_large(make_session):
     assert rows(shown) == [["object 1", "–"]]
     assert not shown._commit.isEnabled()
     session.add_box(2, (5, 5, 15, 15))  # 100 voxels of 20 mm3
-    assert rows(shown) == [["object 1", "2 mL (open)"]]
+    assert rows(shown) == [["object 1", "2 mL"]]
     shown._commit.click()
     assert rows(shown) == [["object 1", "2 mL"]]
     shown._new.click()
@@ -33,7 +33,7 @@ def test_without_a_unit_sizes_are_voxels(make_session):
     shown = ObjectList(session=session)
     session.add_box(2, (5, 5, 15, 15))
     shown.refresh()
-    assert rows(shown) == [["object 1", "100 px (open)"]]
+    assert rows(shown) == [["object 1", "100 px"]]
 
 
 def test_a_click_on_a_row_goes_back_to_its_object(make_session):
@@ -199,7 +199,7 @@ def test_a_wide_list_says_how_long_an_object_is_and_on_how_many_slices(make_sess
     assert "Longest: 27.3 mm" in table.item(0, 0).toolTip()
     shown.resize(800, 200)
     assert visible() == {
-        "Object": "object 1", "Class": "", "Size": "4 mL (open)", "Longest": "27.3 mm", "Slices": "2",
+        "Object": "object 1", "Class": "", "Size": "4 mL", "Longest": "27.3 mm", "Slices": "2",
         "State": "open", "Show": "", "Lock": "",
     }  # fmt: skip
     session.commit()

@@ -117,7 +117,7 @@ def test_the_strip_shows_how_far_they_disagree(voted, qtbot):
     qtbot.addWidget(strip)
     strip.resize(400, 160)
     strip.show()
-    assert strip._next.text() == "Next doubtful slice (2)"
+    assert strip._next.text() == "Next doubtful (2)"
     assert strip._legend._votes.isVisible()
     session.go_to(7)
     assert "the three planes agree by" in strip._chart.accessibleDescription()

@@ -72,6 +72,19 @@ def work(viewer, session):
     session.add_box(8, (2, 2, 12, 22))
 
 
+def nest(session):
+    """An object inside another one, committed and opened again, on a slice of the other and on one without."""
+    session.change_object(session.object_id, class_id=5)
+    session.new_object("inside")
+    session.commit_policy = CommitPolicy(inside_class=5)
+    session.add_box(8, (3, 3, 10, 15))
+    session.commit()
+    session.add_point((8, 8, 8))
+    session.next_candidate()
+    session.add_point((9, 8, 8))
+    session.propagate(z_range=(6, 12))
+
+
 def replay(*words):
     return CliRunner().invoke(app, ["replay", *map(str, words)], catch_exceptions=False)
 
@@ -92,6 +105,7 @@ def saved(make_session, scan, tmp_path):
     session.load(tmp_path / "middle.zip", overwrite=True)
     session.add_point((8, 8, 8))
     session.commit()
+    nest(session)
     session.save(tmp_path / "session.zip")
     return {"asked.zip": asked, "session.zip": session.label_map()}
 

@@ -223,7 +223,7 @@ def test_numbers_are_said_in_words_too(make_session, doubtful_at, make_strip):
     session.go_to(6)
     assert "yours" in strip._chart.accessibleDescription()
     shown = [label.text() for label in strip._legend.findChildren(QLabel)]
-    assert "predicted IoU <b>–</b>" in shown
+    assert "predicted IoU <b>yours</b>" in shown
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QFileDialog, QSpinBox
-from ui_helpers import canvas_position
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QSpinBox
+from ui_helpers import canvas_position, drag
 
 from napari_medicosam.models.build import build_model
 from napari_medicosam.models.checkpoints import save_model
@@ -21,15 +21,6 @@ def open_dock(viewer):
     _, widget = viewer.window.add_plugin_dock_widget("napari-medicosam", "Segment")
     assert isinstance(widget, SegmentWidget)
     return widget
-
-
-def drag(native, begin, end):
-    QTest.mouseMove(native, begin)
-    QTest.mousePress(native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, begin)
-    for part in (0.3, 0.6, 1.0):
-        QTest.mouseMove(native, begin + (end - begin) * part)
-        QApplication.processEvents()  # else Qt makes one move of them
-    QTest.mouseRelease(native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, end)
 
 
 def test_opens_through_the_manifest_without_an_image(make_napari_viewer, plugin):
@@ -64,6 +55,87 @@ def test_fits_a_narrow_dock(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
     assert widget.minimumSizeHint().width() <= 300
+    widget.close()
+
+
+def test_a_fold_is_found_as_it_was_left(make_session, make_napari_viewer, qtbot):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    qtbot.addWidget(widget)
+    widget.resize(400, 800)
+    widget.show()
+    fold = widget._image_box
+    assert not fold._model.isVisible(), "an image is there"
+    assert "scan, sam_test" in fold.heading.text()
+    fold.heading.click()
+    assert fold._model.isVisible()
+    assert "Image and model" in fold.heading.text()
+    viewer = make_napari_viewer()
+    other = SegmentWidget(session=session_of(viewer))
+    qtbot.addWidget(other)
+    assert other._image_box.is_open
+    assert not other._more.is_open
+    other._image_box.heading.click()
+    again = SegmentWidget(session=session_of(viewer))
+    qtbot.addWidget(again)
+    assert not again._image_box.is_open, "the user's word counts, with an image or without"
+
+
+def test_without_an_image_it_is_seen_what_can_be_chosen(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    widget = SegmentWidget(session=session_of(viewer))
+    qtbot.addWidget(widget)
+    assert widget._image_box.is_open
+    viewer.add_image(np.zeros((3, 9, 9), np.uint8) + np.arange(9, dtype=np.uint8))
+    assert not widget._image_box.is_open
+
+
+def test_all_that_a_first_object_needs_is_in_sight(make_session, plugin):
+    viewer, session = make_session(show=True)
+    widget = open_dock(viewer)
+    session.add_point((3, 10, 10))
+    session.propagate()
+    content = widget._column.widget()
+    content.ensurePolished()
+    assert content.minimumSizeHint().height() < 680, "what a window of 860 pixels leaves for it"
+
+
+def test_a_failed_save_is_said_until_the_user_goes_on(make_session, monkeypatch, tmp_path, notices):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.add_point((3, 10, 10))
+    for path in (tmp_path / "nowhere" / "mine.nii.gz", tmp_path / "mine.unknown"):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, path=path: (str(path), ""))
+        widget._save.click()
+        assert len(notices) == 1
+        assert widget._status.text() in notices.pop()
+        session.go_to(session.slice_index + 1)
+        assert path.name in widget._status.text(), "looking at another slice is no answer"
+        session.add_point((4, 10, 10))
+        assert "Propagate" in widget._status.text()
+    widget.close()
+
+
+def test_one_click_offers_its_other_masks(make_session, monkeypatch):
+    _, session = make_session(real=True)
+    widget = SegmentWidget(session=session)
+    session.add_box(2, (5, 5, 25, 25))
+    session.go_to(3)
+    assert not widget._another.isEnabled()
+    session.add_point((3, 20, 20))
+    assert widget._another.isEnabled()
+    assert widget._another.text() == "Another mask (W)"
+    assert "Press W" in widget._status.text()
+    before = session.label_map()
+    widget._another.click()
+    assert (session.label_map() != before).any()
+    session.go_to(2)
+    assert not widget._another.isEnabled(), "a box means one thing"
+    assert "Press W" not in widget._status.text()
+    session.go_to(3)
+    assert widget._another.isEnabled()
+    session.add_point((3, 30, 30))
+    assert not widget._another.isEnabled()
     widget.close()
 
 
@@ -109,13 +181,13 @@ def test_a_real_click_and_a_real_drag_become_masks(make_session, qtbot):
 def test_image_combo_follows_the_layer_list(make_session):
     viewer, session = make_session()
     widget = SegmentWidget(session=session)
-    assert widget._image.currentText() == "scan"
+    assert widget._image_box._image.currentText() == "scan"
     other = viewer.add_image(np.ones((3, 9, 9), np.uint8), name="other")
     other.name = "second"
-    texts = [widget._image.itemText(i) for i in range(widget._image.count())]
+    texts = [widget._image_box._image.itemText(i) for i in range(widget._image_box._image.count())]
     assert sorted(texts) == ["scan", "second"]
-    widget._image.setCurrentIndex(texts.index("second"))
-    widget._image.activated.emit(texts.index("second"))
+    widget._image_box._image.setCurrentIndex(texts.index("second"))
+    widget._image_box._image.activated.emit(texts.index("second"))
     assert session.image is other
     viewer.layers.remove(other)
     assert session.image.name == "scan", "the image that is left is taken"
@@ -132,6 +204,7 @@ def test_buttons_do_what_they_say(make_session):
     through._limit.setChecked(True)
     through._first.setValue(4)
     through._last.setValue(7)
+    assert through._propagate.text() == "Propagate 4 to 7", "though the range may be folded away"
     through._propagate.click()
     labels = viewer.layers[OBJECT_NAME].data
     assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4, 5, 6, 7]
@@ -154,25 +227,25 @@ def test_buttons_do_what_they_say(make_session):
 def test_the_zoom_is_chosen_in_the_form(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    assert widget._zoom.currentText() == session.zoom.policy
+    assert widget._more._zoom.currentText() == session.zoom.policy
     for policy in ("never", "always", "auto"):
-        widget._zoom.setCurrentText(policy)
-        widget._zoom.activated.emit(widget._zoom.currentIndex())
+        widget._more._zoom.setCurrentText(policy)
+        widget._more._zoom.activated.emit(widget._more._zoom.currentIndex())
         assert session.zoom.policy == policy
     session.set_zoom("never")
-    assert widget._zoom.currentText() == "never"
+    assert widget._more._zoom.currentText() == "never"
 
 
 def test_a_wrong_window_is_a_notification_and_goes_back(make_session, notices):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    widget._window._preset.setEditText("bright please")
-    widget._window._preset.lineEdit().editingFinished.emit()
+    widget._image_box._window._preset.setEditText("bright please")
+    widget._image_box._window._preset.lineEdit().editingFinished.emit()
     assert len(notices) == 1
     assert "unknown intensity window" in notices[0]
-    assert widget._window._preset.currentText() == session.window == "auto"
-    widget._window._preset.setEditText("-100,240")
-    widget._window._preset.lineEdit().editingFinished.emit()
+    assert widget._image_box._window._preset.currentText() == session.window == "auto"
+    widget._image_box._window._preset.setEditText("-100,240")
+    widget._image_box._window._preset.lineEdit().editingFinished.emit()
     assert session.window == "-100,240"
     widget.close()
 
@@ -197,15 +270,15 @@ def test_save_goes_where_the_dialog_says(make_session, monkeypatch, tmp_path):
 def test_test_weights_are_not_offered(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    names = [widget._model.itemData(i) for i in range(widget._model.count())]
+    names = [widget._image_box._model.itemData(i) for i in range(widget._image_box._model.count())]
     assert names[0] == "medicosam_lite"
     assert "sam_test" not in names
-    assert "bundled" in widget._model.itemText(names.index("medicosam_lite"))
+    assert "bundled" in widget._image_box._model.itemText(names.index("medicosam_lite"))
     widget.close()
 
 
 def model_texts(widget):
-    box = widget._model
+    box = widget._image_box._model
     return {box.itemData(i): box.itemText(i) for i in range(box.count())}
 
 
@@ -220,13 +293,13 @@ def test_own_models_are_in_the_list(make_session, tmp_path):
     _, session = make_session()
     widget = SegmentWidget(session=session)
     assert model_texts(widget)["livers"] == "livers  (yours)"
-    index = widget._model.findData("livers")
-    assert "title of livers\nTrained on: 40 scans" in widget._model.itemData(
+    index = widget._image_box._model.findData("livers")
+    assert "title of livers\nTrained on: 40 scans" in widget._image_box._model.itemData(
         index, Qt.ItemDataRole.ToolTipRole
     )
-    widget._model.activated.emit(index)
+    widget._image_box._model.activated.emit(index)
     assert session.model == "livers"
-    assert widget._model.currentText() == "livers  (yours)"
+    assert widget._image_box._model.currentText() == "livers  (yours)"
     widget.close()
 
 
@@ -239,12 +312,13 @@ def test_a_model_added_while_napari_is_open_is_in_the_list_that_opens(make_sessi
     before = model_texts(widget)
     add_model(tmp_path, "livers")
     assert "livers" not in model_texts(widget)
-    QTest.mouseClick(widget._model, Qt.MouseButton.LeftButton)
+    widget._image_box.is_open = True
+    QTest.mouseClick(widget._image_box._model, Qt.MouseButton.LeftButton)
     after = model_texts(widget)
-    widget._model.hidePopup()
+    widget._image_box._model.hidePopup()
     assert after == before | {"livers": "livers  (yours)"}
     assert list(after)[-2:] == ["livers", ""], "the way to a file stays last"
-    assert session.model == widget._model.currentData() == "medicosam_lite"
+    assert session.model == widget._image_box._model.currentData() == "medicosam_lite"
 
     remove_own_model("livers")
     widget.hide()
@@ -259,14 +333,14 @@ def test_a_chosen_file_stays_in_the_list(make_session, monkeypatch, tmp_path):
     path = str(save_model(build_model("sam_test"), tmp_path / "best.safetensors"))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: (path, ""))
     for _ in range(2):  # a file that is chosen again is there once
-        widget._model.activated.emit(widget._model.findData(""))
-    assert session.model == widget._model.currentData() == path
+        widget._image_box._model.activated.emit(widget._image_box._model.findData(""))
+    assert session.model == widget._image_box._model.currentData() == path
     add_model(tmp_path, "livers")
-    widget._model.opening.emit()
-    texts = [widget._model.itemText(i) for i in range(widget._model.count())]
+    widget._image_box._model.opening.emit()
+    texts = [widget._image_box._model.itemText(i) for i in range(widget._image_box._model.count())]
     assert texts[-3:] == ["livers  (yours)", "best.safetensors", "From file …"]
     assert texts.count("best.safetensors") == 1
-    assert widget._model.currentData() == path
+    assert widget._image_box._model.currentData() == path
     widget.close()
 
 

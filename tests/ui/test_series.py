@@ -291,6 +291,21 @@ def test_resumes_where_the_last_work_was_saved(make_series, tmp_path):
     assert str(series.progress) == "2 of 4 done"
 
 
+def test_after_a_kill_the_image_that_was_open_comes_first(make_series, tmp_path):
+    viewer, session, series = make_series()
+    series.open_folder(pictures(tmp_path, 4))
+    draw(session)
+    series.next()
+    series.next()
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    viewer.close()
+    for name, content in left.items():  # the folder as a kill leaves it
+        (tmp_path / name).write_bytes(content)
+    _viewer, _session, series = make_series()
+    series.open_folder(tmp_path)
+    assert series.item.name == "a3.png"
+
+
 def test_when_all_is_done_nothing_is_opened(make_series, tmp_path, notices):
     _viewer, _session, series = make_series()
     series.open_folder(pictures(tmp_path, 1))

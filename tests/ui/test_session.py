@@ -305,7 +305,9 @@ def test_bad_arguments_are_input_errors(make_session):
     viewer, session = make_session()
     with pytest.raises(InputError, match="outside"):
         session.add_point((50, 1, 1))
-    with pytest.raises(InputError, match="outside"):
+    with pytest.raises(InputError, match="slice 99 along axis 0 is outside the image: wanted 0 to 11"):
+        session.add_box(99, (5, 5, 15, 15))
+    with pytest.raises(InputError, match="less than a pixel"):
         session.add_box(3, (5, 5, 5.5, 9))
     with pytest.raises(InputError, match="window"):
         session.set_window("bright")
@@ -348,7 +350,19 @@ def test_layers_removed_or_renamed_by_the_user(make_session):
     viewer.layers.remove("organs")
     session.add_point((5, 10, 10))
     assert len(viewer.layers[POINTS_NAME].data) == 3
-    assert changed_slices(labels_of(viewer)) == [5]
+    assert changed_slices(labels_of(viewer)) == [3, 4, 5]
+
+
+def test_a_removed_layer_is_told_of_and_a_closed_viewer_is_not(make_session, notices, qtbot):
+    viewer, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    viewer.layers.remove(OBJECT_NAME)
+    qtbot.waitUntil(lambda: bool(notices))
+    session.add_box(2, (5, 5, 20, 20))
+    viewer.close()
+    qtbot.wait(1)
+    assert len(notices) == 1
+    assert OBJECT_NAME in notices[0]
 
 
 def test_switching_images_keeps_both(make_session):

@@ -248,3 +248,24 @@ def _modifiers(*names):
     for name in names:
         found |= getattr(Qt.KeyboardModifier, f"{name}Modifier")
     return found
+
+
+def test_a_propagation_of_which_nothing_comes_is_no_step(make_session, service):
+    _, session = make_session()
+    session.add_box(5, (5, 5, 15, 15))
+    session.add_point((5, 30, 30))
+    session.undo()
+    service.error = InputError("the image cannot be read")
+    session.propagate()
+    assert [step.kind for step in session._annotation.history.done] == ["prompt"]
+    service.error = None
+    session.redo()
+    assert session.label_map()[5, 30, 30], "what was taken back before can be done again"
+
+
+def test_an_image_without_contrast_is_told_of_once_and_what_to_do(make_session, notices):
+    _, session = make_session(np.full((4, 30, 30), 7, np.int16), real=True)
+    session.prepare()
+    session.add_box(2, (5, 5, 20, 20))
+    (said,) = notices
+    assert "every value is 7. Open the right file, channel or time point" in said

@@ -136,6 +136,53 @@ def test_a_tumour_stays_in_its_organ(make_session):
         session.commit()
 
 
+@pytest.fixture
+def organ(make_session):
+    """An organ, object 1 of class 5, on slice 2; object 2 may be inside it only."""
+    viewer, session = make_session()
+    session.change_object(1, class_id=5)
+    session.add_box(2, (5, 5, 20, 20))
+    session.new_object("tumour", class_id=6)
+    session.commit_policy = CommitPolicy(inside_class=5)
+    return viewer, session
+
+
+def test_where_no_organ_is_there_is_no_tumour_and_that_is_said(organ, notices):
+    viewer, session = organ
+    session.add_box(4, (5, 5, 15, 15))
+    assert not viewer.layers[OBJECT_NAME].data.any()
+    assert "Overlap" in notices[-1]
+
+
+def test_a_tumour_that_is_opened_again_keeps_what_it_took_from_its_organ(organ, tmp_path):
+    viewer, session = organ
+    session.add_box(2, (10, 10, 30, 30))
+    assert session.commit() == 100
+    edited, committed = viewer.layers[OBJECT_NAME].data, viewer.layers[LABELS_NAME].data
+    session.add_box(2, (12, 12, 15, 15))
+    assert np.count_nonzero(edited) == 9
+    session.add_box(2, (8, 8, 30, 30))  # grown again, and beyond what it was
+    assert np.count_nonzero(edited) == 12 * 12
+    session.preview_clean_up(fill_holes="slices")
+    session.apply_preview()
+    assert np.count_nonzero(edited) == 12 * 12
+    expected = session.label_map()
+    assert session.commit() == 12 * 12
+    np.testing.assert_array_equal(committed, expected)
+    session.undo()
+    session.save(tmp_path / "one.zip")
+    session.load(tmp_path / "one.zip", overwrite=True)
+    assert session.commit() == 12 * 12
+    np.testing.assert_array_equal(viewer.layers[LABELS_NAME].data, expected)
+
+
+def test_an_organ_itself_may_grow(organ):
+    _, session = organ
+    session.select(1)
+    session.add_box(2, (0, 0, 30, 30))
+    assert session.commit() == 900
+
+
 def test_nothing_changes_a_locked_object(make_session, notices):
     viewer, session = make_session()
     session.add_box(2, (5, 5, 15, 15))

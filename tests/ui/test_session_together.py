@@ -5,6 +5,7 @@ import pytest
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.spacing import spacing_mm, spacing_zyx
 
 HOW = {"mode": "box", "box_extension": 0.0, "min_confidence": 0, "iou_threshold": 0}
 
@@ -57,7 +58,7 @@ def test_all_objects_in_one_batch_a_slice_and_one_step(three, together):
 
 def test_committed_objects_can_be_looked_through_afterwards(three):
     _, session = three
-    session.propagate(z_range=(3, 9), objects=[1], **HOW)
+    session.propagate(z_range=(3, 9), objects=1, **HOW)
     assert session.object_id == 3, "the object that is being edited stays so"
     assert not session.objects[2].is_committed
     session.select(1)
@@ -131,12 +132,11 @@ def test_slices_are_as_far_apart_as_the_layer_says(make_session):
     _, in_mm = make_session(scale=(5, 1, 1), units="mm")
     _, in_cm = make_session(scale=(0.5, 0.1, 0.1), units="cm")
     _, without = make_session(scale=(5, 1, 1))
-    from napari_medicosam.ui import layers
 
-    assert layers.spacing_mm(in_mm.image) == (5, 1, 1)
-    assert layers.spacing_mm(in_cm.image) == pytest.approx((5, 1, 1))
-    assert layers.spacing_mm(without.image) is None
-    assert layers.spacing_zyx(without.image) == (5, 1, 1)
+    assert spacing_mm(in_mm.image) == (5, 1, 1)
+    assert spacing_mm(in_cm.image) == pytest.approx((5, 1, 1))
+    assert spacing_mm(without.image) is None
+    assert spacing_zyx(without.image) == (5, 1, 1)
 
 
 def test_three_planes_vote_and_the_users_slices_stay(make_session, together):

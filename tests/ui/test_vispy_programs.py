@@ -4,10 +4,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from qtpy.QtTest import QTest
 from vispy.visuals.shaders import ModularProgram
 
-from napari_medicosam.ui.vispy_programs import keep_programs_of_meshes
+from napari_medicosam.ui.vispy_programs import draw_no_empty_texts, keep_programs_of_meshes
 
 CODE = """
 import napari, numpy as np
@@ -30,9 +31,9 @@ viewer.add_points(ndim=3)
 viewer.layers.selection.active = viewer.layers[3]
 viewer.layers[3].mode = "add_rectangle"
 QTest.qWait(600)
-for layer in list(viewer.layers):
+for layer in list(viewer.layers)[LEAVE:]:
     viewer.layers.remove(layer)
-scan()
+NEXT
 beside.setMinimumWidth(420)
 QTest.qWait(600)
 viewer.close()
@@ -41,9 +42,19 @@ print("alive")
 PATCH = "from napari_medicosam.ui.vispy_programs import let_go_of_deleted_programs as go; go(); go()"
 
 
-def test_an_image_is_replaced_while_a_dock_grows():
+@pytest.mark.parametrize(
+    ("leave", "then"),
+    [
+        pytest.param("0", "scan()", id="an image is replaced"),
+        pytest.param(
+            "1", "QTest.qWait(100); viewer.add_points(ndim=3)", id="all layers but the image are removed"
+        ),
+    ],
+)
+def test_layers_go_while_a_dock_grows(leave, then):
+    code = CODE.replace("PATCH", PATCH).replace("LEAVE", leave).replace("NEXT", then)
     ended = subprocess.run(
-        [sys.executable, "-c", CODE.replace("PATCH", PATCH)],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         timeout=240,
@@ -75,3 +86,29 @@ def test_no_program_is_built_to_show_another_slice(make_napari_viewer, monkeypat
     shapes.face_color = "red"
     assert shown(1) == (255, 0, 0)
     assert built == []
+
+
+def test_a_text_is_drawn_from_its_first_letter_on(make_napari_viewer, monkeypatch):
+    draw_no_empty_texts()
+    built = []
+    build = ModularProgram._build
+    monkeypatch.setattr(ModularProgram, "_build", lambda program: (built.append(program), build(program)))
+    viewer = make_napari_viewer(show=True)
+    points = viewer.add_points(
+        [[15, 15]], features={"word": ["wide"]}, size=1, face_color="red", border_width=0
+    )
+    node = viewer.window._qt_viewer.canvas.layer_to_visual[points].node.text
+
+    def shows_white():
+        QTest.qWait(20)
+        return (viewer.screenshot(flash=False)[..., :3] > 200).all(axis=-1).any()
+
+    assert not shows_white()
+    num_built = len(built)
+    assert num_built
+    points.text = {"string": "{word}", "color": "white", "size": 30}
+    assert shows_white()
+    assert len(built) == num_built + 1
+    points.text = None
+    assert node.text[0] == ""
+    assert not shows_white()

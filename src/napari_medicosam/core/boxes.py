@@ -63,6 +63,12 @@ class VoxelBox:
         z1, y1, x1 = (max(a, b) for a, b in zip(self.stop_zyx, other.stop_zyx, strict=True))
         return VoxelBox((z0, y0, x0), (z1, y1, x1))
 
+    def common(self, other: VoxelBox) -> VoxelBox:
+        """What lies in both."""
+        z0, y0, x0 = (max(a, b) for a, b in zip(self.start_zyx, other.start_zyx, strict=True))
+        z1, y1, x1 = (min(a, b) for a, b in zip(self.stop_zyx, other.stop_zyx, strict=True))
+        return VoxelBox((z0, y0, x0), (z1, y1, x1))
+
     def planes(self, axis: int) -> range:
         """Numbers of the slices along an axis that it meets."""
         return range(0) if self.is_empty else range(self.start_zyx[axis], self.stop_zyx[axis])
@@ -169,6 +175,18 @@ class PackedMask:
             for first, start, stop in zip(self.box.start_zyx, box.start_zyx, box.stop_zyx, strict=True)
         )
         return self.mask[z, y, x]
+
+    def anywhere(self, box: VoxelBox) -> NDArray[np.bool_]:
+        """bool, the shape of any box of the volume: the mask there."""
+        found = np.zeros(box.shape, dtype=bool)
+        common = box.common(self.box)
+        if not common.is_empty:
+            z, y, x = (
+                slice(start - first, stop - first)
+                for first, start, stop in zip(box.start_zyx, common.start_zyx, common.stop_zyx, strict=True)
+            )
+            found[z, y, x] = self.inside(common)
+        return found
 
     def slices(self) -> Iterator[tuple[tuple[int, slice, slice], NDArray[np.bool_]]]:
         """For each slice that has voxels: its index in a volume, and its mask there, bool (rows, columns)."""

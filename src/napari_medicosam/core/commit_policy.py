@@ -23,7 +23,8 @@ class CommitPolicy:
 
     Attributes:
         overwrite: take voxels of other objects that are not locked; otherwise other objects are never touched.
-        inside_class: take voxels of objects of this class only, and those at any rate (a tumour in its organ).
+        inside_class: take voxels of objects of this class only, and those at any rate (a tumour in its organ). Objects
+            of the class itself are not meant.
         outside_class: never take voxels of objects of this class.
 
     Raises:
@@ -49,9 +50,10 @@ class CommitPolicy:
 
     def allowed(self, table: ObjectTable, object_id: int) -> NDArray[np.bool_]:
         """Bool (65536,), by label: whether the object may take its voxels; 0 is where no object is."""
-        if self.inside_class is not None:
+        inside = () if self.inside_class is None else table.ids_of_class(self.inside_class)
+        if self.inside_class is not None and object_id not in inside:
             allowed = np.zeros(MAX_OBJECT_ID + 1, dtype=bool)
-            allowed[list(table.ids_of_class(self.inside_class))] = True
+            allowed[list(inside)] = True
         else:
             allowed = np.full(MAX_OBJECT_ID + 1, self.overwrite)
             allowed[0] = True

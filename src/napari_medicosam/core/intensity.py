@@ -127,7 +127,10 @@ def _measured(kind: str, array: Any) -> IntensityMapping:
         raise InputError("the image holds no finite value")
     low, high = float(finite.min()), float(finite.max())
     if high <= low:
-        raise InputError(f"the image is empty: every value is {low:g}")
+        raise InputError(
+            f"the image is empty: every value is {low:g}. Open the right file, channel or time point: there is nothing "
+            "to segment in this one"
+        )
     if kind == "minmax":
         return IntensityMapping("minmax", low, high)
     inner_low, inner_high = (float(v) for v in np.percentile(finite, PERCENTILES))

@@ -5,6 +5,9 @@ show slices that nobody recorded, and a click would land on another one than is 
 patient's own, with its axes in the order in which the array runs along them. Which way they point never depends on the
 scan, so scans that were made along the same axes lie in the frame as they lie in the patient, whatever their origin,
 spacing, size and flips.
+
+In 3D nothing is sliced, so layers may lie in the patient's world itself, which is one for all scans. Shown slice by
+slice all the same, they are not where they lie: `as_sliced` says where a viewer has them.
 """
 
 from __future__ import annotations
@@ -13,10 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_medicosam.core.geometry import Geometry
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.geometry import Geometry
+_WORLD_OF_RAS = np.array([[0.0, 0, 1], [0, -1, 0], [-1, 0, 0]])
+"""The patient's world is (head, back, left): the coordinates of DICOM, backwards, and the frame of axial scans."""
+
+_LEAST_IN_SIGHT = 0.05
+"""Of the area of a slice: one that is turned further is shown as a line, or makes the viewer fail."""
 
 
 def frame_signs(geometry: Geometry) -> tuple[int, int, int]:
@@ -33,9 +44,8 @@ def ras_mm_to_frame(geometry: Geometry) -> NDArray[np.float64]:
 
     An oblique scan has a frame of its own: that of all scans with the same directions, about the scanner's origin.
     """
-    directions = geometry.affine_ras[:3, :3] / np.linalg.norm(geometry.affine_ras[:3, :3], axis=0)
     matrix = np.eye(4)
-    matrix[:3, :3] = np.linalg.inv(directions[:, ::-1] * _flips(geometry))
+    matrix[:3, :3] = np.linalg.inv(_directions(geometry)[:, ::-1] * _flips(geometry))
     return matrix
 
 
@@ -44,6 +54,72 @@ def scaled_to_frame(geometry: Geometry) -> NDArray[np.float64]:
     matrix = np.diag([*_flips(geometry), 1.0])
     matrix[:3, 3] = ras_mm_to_frame(geometry)[:3, :3] @ geometry.affine_ras[:3, 3] + 0.0  # no -0.0
     return matrix
+
+
+def scaled_to_world(geometry: Geometry) -> NDArray[np.float64]:
+    """4 x 4 matrix from voxel indices times spacing (z, y, x, 1) to the patient's world (head, back, left, 1) in mm.
+
+    One world for all scans of a patient, along whichever axes they were made: the frame of those that are axial.
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3] = _WORLD_OF_RAS @ _directions(geometry)[:, ::-1] + 0.0
+    matrix[:3, 3] = _WORLD_OF_RAS @ geometry.affine_ras[:3, 3] + 0.0
+    return matrix
+
+
+def turned_back(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """4 x 4 matrix that turns a layer, about the origin of the world, until its axes are those of the world.
+
+    Axes keep their order, and the way they run as far as it had one along the world.
+
+    Args:
+        place: 4 x 4, from voxel indices (z, y, x, 1) to the world.
+
+    Raises:
+        InputError: for a place that cannot be inverted.
+    """
+    backwards = np.eye(4)
+    backwards[:3, :3], backwards[:3, 3] = place[2::-1, 2::-1], place[2::-1, 3]
+    geometry = Geometry((1, 1, 1), backwards)
+    runs = [geometry.direction_sign(axis) for axis in range(3)]
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.linalg.inv(place[:3, :3] / np.linalg.norm(place[:3, :3], axis=0) * runs)
+    return matrix
+
+
+def as_sliced(place: NDArray[np.float64], displayed: Sequence[int]) -> NDArray[np.float64] | None:
+    """Where a viewer has a layer that it shows slice by slice: what turns it out of the slice is left away.
+
+    Napari chooses the slice by the hidden rows and columns of the inverse, and draws it by the displayed ones of the
+    matrix; so both are taken from there, and nothing else.
+
+    Args:
+        place: (n + 1) x (n + 1), from voxel indices to the world.
+        displayed: axes that are shown, in any order; all of them for 3D rendering.
+
+    Returns:
+        A matrix of the same shape, `place` itself where nothing is lost; None when the slices are turned by (nearly)
+        a right angle, so that there is nothing to see of them.
+    """
+    ndim = len(place) - 1
+    shown = [axis for axis in range(ndim) if axis in displayed]
+    hidden = [axis for axis in range(ndim) if axis not in displayed]
+    if not hidden:
+        return place
+    drawn, inverse = place[np.ix_(shown, shown)], np.linalg.inv(place)
+    if abs(np.linalg.det(drawn)) < _LEAST_IN_SIGHT * np.prod(np.linalg.norm(place[:ndim, shown], axis=0)):
+        return None
+    step = np.linalg.inv(inverse[np.ix_(hidden, hidden)])
+    sliced = np.eye(ndim + 1)
+    sliced[np.ix_(shown, shown)], sliced[shown, ndim] = drawn, place[shown, ndim]
+    sliced[np.ix_(hidden, hidden)], sliced[hidden, ndim] = step, -step @ inverse[hidden, ndim]
+    change = np.abs(sliced - place)[:ndim, :ndim].max()
+    return place if change <= 1e-10 * np.abs(place[:ndim, :ndim]).max() else sliced
+
+
+def _directions(geometry: Geometry) -> NDArray[np.float64]:
+    """Unit vectors along the axes of the array, in columns (x, y, z); rows are R, A, S."""
+    return np.asarray(geometry.affine_ras[:3, :3] / np.linalg.norm(geometry.affine_ras[:3, :3], axis=0))
 
 
 def _flips(geometry: Geometry) -> NDArray[np.float64]:

@@ -14,12 +14,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def writable(
+    labels: NDArray[Any], allowed: NDArray[np.bool_], own: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Where an object may be written.
+
+    Args:
+        labels: committed objects, any part of them.
+        allowed: bool by label, whether the object may take its voxels.
+        own: bool, the shape of `labels`: where the object was before, and may be as long as nobody else is.
+
+    Returns:
+        bool, the shape of `labels`.
+    """
+    found: NDArray[np.bool_] = allowed[labels]
+    if own is not None:
+        found |= own & (labels == 0)
+    return found
+
+
 def write_edited(
     edited: NDArray[Any],
     labels: NDArray[Any] | None,
     mask: NDArray[np.bool_],
     allowed: Callable[[], NDArray[np.bool_]],
     value: int,
+    own: NDArray[np.bool_] | None = None,
 ) -> Region:
     """Write the mask of the object that is being edited in the place of what it was on a slice.
 
@@ -29,6 +49,7 @@ def write_edited(
         mask: (rows, columns).
         allowed: called for what is bool by label, whether the object may take its voxels, if that matters.
         value: what is written.
+        own: (rows, columns), as for `writable`.
 
     Returns:
         The part that was written.
@@ -38,9 +59,10 @@ def write_edited(
         return region
     wanted = mask[region.slices_yx]
     if labels is not None:
-        taken = labels[region.slices_yx]
-        if taken.any():
-            wanted = wanted & allowed()[taken]
+        taken, by_label = labels[region.slices_yx], allowed()
+        if taken.any() or not by_label[0]:
+            inside = None if own is None else own[region.slices_yx]
+            wanted = wanted & writable(taken, by_label, inside)
         else:
             # A commit will write here. Memory that nobody has written to yet is slow to write to the first
             # time, and better so a slice at a time than for the whole object at once.
@@ -65,6 +87,6 @@ def write_committed(
         allowed: bool by label, whether the object may take its voxels.
         object_id: its label.
     """
-    writable = allowed[labels]
-    labels[writable & (labels == object_id)] = 0
-    labels[writable & mask & (edited == 0)] = object_id
+    is_open = writable(labels, allowed)
+    labels[is_open & (labels == object_id)] = 0
+    labels[is_open & mask & (edited == 0)] = object_id

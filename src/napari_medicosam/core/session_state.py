@@ -12,6 +12,7 @@ from scipy import ndimage
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.label_classes import LabelClasses
+from napari_medicosam.core.mask_writing import writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,8 +126,8 @@ class SavedSession:
         merged = self.labels.copy()
         for one in self.state.times:
             allowed = self.state.policy.allowed(one.table, one.table.current)
-            part = merged[one.time]
-            part[self.edited[one.time] & allowed[part]] = one.table.current
+            part, edited = merged[one.time], self.edited[one.time]
+            part[edited & writable(part, allowed, edited)] = one.table.current
         return merged
 
     def counted(self) -> SavedSession:

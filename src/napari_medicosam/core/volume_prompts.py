@@ -11,6 +11,7 @@ from napari_medicosam.core.drawn_prompts import clicks_along, clicks_inside, fil
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_medicosam.core.results import Region
+from napari_medicosam.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,6 +236,36 @@ _FIELDS = {
     VolumeLasso: "lassos",
     VolumeMask: "masks",
 }
+
+
+def check_inside(prompt: Prompt, shape_zyx: tuple[int, int, int]) -> None:
+    """Raise `InputError`, with what a script may ask for, when nothing of a prompt lies in a volume of this shape."""
+    if isinstance(prompt, VolumePoint):
+        wrong = [
+            f"{name} must be from -0.5 to {n - 0.5:g}, got {v:g}"
+            for name, v, n in zip("zyx", prompt.position_zyx, shape_zyx, strict=True)
+            if not -0.5 <= v <= n - 0.5
+        ]
+        if wrong:
+            raise InputError(f"the point is outside the image: {', '.join(wrong)}")
+    last = shape_zyx[prompt.axis] - 1
+    if not 0 <= prompt.index <= last:
+        raise InputError(
+            f"slice {prompt.index} along axis {prompt.axis} is outside the image: wanted 0 to {last}"
+        )
+    rows, columns = SlicePlane(prompt.axis, prompt.index).size_yx(shape_zyx)
+    if isinstance(prompt, VolumeBox) and _clipped(prompt, shape_zyx) is None:
+        raise InputError(
+            f"the box {prompt.bounds} covers less than a pixel each way of slice {prompt.index}: wanted y0 < y1 "
+            f"within 0 to {rows} and x0 < x1 within 0 to {columns}, as (y0, x0, y1, x1)"
+        )
+    if isinstance(prompt, VolumeScribble | VolumeLasso):
+        path = prompt.path_yx if isinstance(prompt, VolumeScribble) else prompt.polygon_yx
+        if not _clipped_path(prompt, path, shape_zyx):
+            raise InputError(
+                f"no vertex of {path} is on slice {prompt.index}: wanted rows from -0.5 to {rows - 0.5:g} and columns "
+                f"from -0.5 to {columns - 0.5:g}, as (row, column)"
+            )
 
 
 def volume_mask(plane: SlicePlane, mask: NDArray[np.bool_]) -> VolumeMask | None:

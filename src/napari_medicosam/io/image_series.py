@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.series_files import STATE_NAME, SeriesItem, find_series
-from napari_medicosam.io.series_state import ItemRecord, SavedObjects, digest_of, read_state, update_state
+from napari_medicosam.io.series_state import (
+    ItemRecord,
+    SavedObjects,
+    digest_of,
+    read_state,
+    update_open_image,
+    update_state,
+)
 from napari_medicosam.io.volumes import read_labels, read_volume
 
 if TYPE_CHECKING:
@@ -137,6 +144,24 @@ class ImageSeries:
         """The image behind this one, done or not; None behind the last."""
         place = self._place_of(item) + 1
         return self.items[place] if place < len(self.items) else None
+
+    @property
+    def left_open(self) -> SeriesItem | None:
+        """The image that somebody worked on when the program was killed, or works on now; None when all were left."""
+        place = self._places.get(self._state.open_image or "")
+        return None if place is None else self.items[place]
+
+    def mark_open(self, item: SeriesItem | None) -> None:
+        """Remember which image is being worked on; None: none any more.
+
+        Raises:
+            FileError: when the state file cannot be read or written.
+        """
+        name = None if item is None else item.name
+        if item is not None:
+            self._place_of(item)
+        if name != self._state.open_image:
+            self._state = update_open_image(self._state_path, name)
 
     @property
     def classes(self) -> LabelClasses:

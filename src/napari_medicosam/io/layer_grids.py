@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.layer_frame import scaled_to_frame
+from napari_medicosam.core.layer_frame import scaled_to_frame, scaled_to_world
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_medicosam.io.records import VolumeRecord
 
 
@@ -29,11 +31,26 @@ def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
     spacing, at = record.geometry.spacing_zyx, record.geometry.affine_ras[2::-1, 3].tolist()
     arguments: dict[str, Any] = {"scale": (1.0, *spacing)[-ndim:]}
     if record.is_oriented:
-        affine = np.eye(5)
-        affine[1:, 1:] = scaled_to_frame(record.geometry)
-        arguments["affine"] = affine[4 - ndim :, 4 - ndim :]
+        arguments["affine"] = own_affine(record, ndim)
     elif record.header.format == "ome-zarr":
         arguments["translate"] = (0.0, *at)[-ndim:]
     if record.header.unit is not None:
         arguments["units"] = ("pixel", *[record.header.unit] * 3)[-ndim:]
     return arguments
+
+
+def own_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
+    """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies along its own axes, as readers give it."""
+    return widened(scaled_to_frame(record.geometry), ndim)
+
+
+def world_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
+    """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies in the patient's world (head, back, left)."""
+    return widened(scaled_to_world(record.geometry), ndim)
+
+
+def widened(matrix: NDArray[np.float64], ndim: int) -> NDArray[np.float64]:
+    """A 4 x 4 matrix of (z, y, x, 1) for layers of other axes: (t, z, y, x), or the (y, x) of a 2D image."""
+    wide = np.eye(5)
+    wide[1:, 1:] = matrix
+    return wide[4 - ndim :, 4 - ndim :]

@@ -89,11 +89,13 @@ class SeriesState(_Part):
         version: of this form.
         classes: that objects of any of its images may have.
         items: by name of the image.
+        open_image: name of the one that is being worked on; None once it was left in good order.
     """
 
     version: Literal[1]
     classes: LabelClasses = Field(default_factory=LabelClasses)
     items: dict[str, ItemRecord] = Field(default_factory=dict)
+    open_image: str | None = None
 
 
 def read_state(path: Path) -> SeriesState:
@@ -143,7 +145,27 @@ def update_state(
     if record.objects is None and name in old.items:
         record = record.model_copy(update={"objects": old.items[name].objects})
     items = {**old.items, name: record}
-    state = SeriesState(version=VERSION, classes=_kept(old.classes, classes, items.values()), items=items)
+    known = _kept(old.classes, classes, items.values())
+    return _replace(path, old.model_copy(update={"classes": known, "items": items}))
+
+
+def update_open_image(path: Path, name: str | None) -> SeriesState:
+    """Write which image is being worked on, and return all. A file that would say nothing is not made, or removed.
+
+    Raises:
+        FileError: as `update_state`.
+    """
+    state = read_state(path).model_copy(update={"open_image": name})
+    if state != SeriesState(version=VERSION):
+        return _replace(path, state)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot remove {path}: {error.strerror or error}") from error
+    return state
+
+
+def _replace(path: Path, state: SeriesState) -> SeriesState:
     text = state.model_dump_json(indent=1, exclude_defaults=True) + "\n"
 
     def verify(temporary: Path) -> None:

@@ -20,10 +20,12 @@ class AnnotatedImages:
     Events:
         dropped(image, layer set): an image is gone, or has other voxels; its annotations were forgotten.
         replaced(image): it has other pixels on the same grid.
+        moved(image, layer set): it lies elsewhere, and so do our layers on it.
     """
 
     dropped = Signal(object, object)
     replaced = Signal(object)
+    moved = Signal(object, object)
 
     def __init__(self) -> None:
         self._annotations: list[Annotation] = []
@@ -42,6 +44,10 @@ class AnnotatedImages:
     def times_of(self, image: Any) -> list[Annotation]:
         """What is known about an image, by time point; the last one shown is the last."""
         return [known for known in self._annotations if known.image is image]
+
+    def owner_of(self, layer: Any) -> Annotation | None:
+        """Of the image that one of our layers is for; None for another layer."""
+        return next((known for known in self._annotations[::-1] if layer in known.ours.all), None)
 
     def last_of(self, image: Image) -> Annotation:
         """Of the time point that was shown last; a new one for an image that was not annotated before.
@@ -79,8 +85,6 @@ class AnnotatedImages:
         if self.times_of(layer):
             self.drop(layer)
         for annotation in self._annotations:
-            annotation.forget(layer)
-        for annotation in self._annotations:
             annotation.ours.forget(layer)
 
     def forget_answers(self) -> None:
@@ -112,6 +116,7 @@ class AnnotatedImages:
         for known in self.times_of(event.source)[:1]:
             for layer in known.ours.all:
                 layers.lie_on(layer, known.image)
+            self.moved.emit(known.image, known.ours)
 
     def _on_image_data(self, event: Any) -> None:
         """The pixels of an image were replaced: prompts stay where the new ones have the same shape."""

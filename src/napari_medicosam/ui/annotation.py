@@ -1,12 +1,11 @@
 """What is known about one image: its objects, their prompts and masks, and how to go back a step.
 
-The mask of the current object, while it is being edited, lies in a labels layer of its own (`object_layer`); masks of
-committed objects lie in `labels`. No voxel of an object is in both.
+The mask of the current object, while it is being edited, is in a label map of its own (`edited`); masks of committed
+objects are in `committed`. No voxel of an object is in both. Layers show them, and may be removed and made again.
 """
 
 from __future__ import annotations
 
-import math
 import time as clock
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,22 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.boxes import VoxelBox
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
-from napari_medicosam.core.drawn_prompts import pasted
 from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.history import History, Step
-from napari_medicosam.core.mask_log import Chosen, MaskLog, Masks, Target
-from napari_medicosam.core.mask_writing import write_edited
+from napari_medicosam.core.mask_log import MaskLog
+from napari_medicosam.core.mask_writing import writable, write_edited
 from napari_medicosam.core.object_table import ObjectTable
-from napari_medicosam.core.results import Candidate, Region, SegmentResult, frozen_array
-from napari_medicosam.core.review import SliceReview, review_slices
+from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import layers
 from napari_medicosam.ui.committed_masks import CommittedMasks
 from napari_medicosam.ui.edited_mask import EditedMask
 from napari_medicosam.ui.layers import LayerSet
+from napari_medicosam.ui.spacing import spacing_mm
 from napari_medicosam.ui.swaps import EditedSwap, SliceSwap, TableSwap
 
 if TYPE_CHECKING:
@@ -38,35 +35,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.boxes import PackedMask
-    from napari_medicosam.core.prompts import BoxPrompt
     from napari_medicosam.core.volume_prompts import Prompt, VolumePrompts
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """The last mask of an object on a prompted slice as it was written, its low-res logits, the part of the slice
-    that these cover (None: all of it), the box that it was asked with, drawn or not, and its number in the log.
-    """  # noqa: D205
-
-    written: NDArray[np.bool_]
-    low_res_logits: NDArray[np.float32]
-    view: Region | None = None
-    candidates: tuple[Candidate, ...] = ()
-    box: BoxPrompt | None = None
-    number: int | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskHint:
-    """What an object already is on a slice: logits with their view (None: the whole slice) and the box they were asked
-    with, or a mask, or neither.
-    """  # noqa: D205
-
-    logits: NDArray[np.float32] | None = None
-    view: Region | None = None
-    mask: NDArray[np.bool_] | None = None
-    box: BoxPrompt | None = None
+    from napari_medicosam.ui.answers import Answer
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +57,8 @@ class Annotation:
     history: History = field(default_factory=History)
     log: MaskLog = field(default_factory=MaskLog)
     """How all masks came about; shared by all time points of an image."""
+    own: tuple[int, PackedMask] = field(default_factory=lambda: (0, PackedMask()))
+    """Which object was opened again last, and its mask then: no policy takes that from it."""
     edited: EditedMask = field(init=False)
     committed: CommittedMasks = field(init=False)
 
@@ -112,18 +84,23 @@ class Annotation:
 
     @property
     def object_layer(self) -> Labels | None:
-        """Where the mask of the object that is being edited lies."""
+        """Where the mask of the object that is being edited is shown."""
         return self.ours.object_layer
 
     @property
     def labels(self) -> Labels | None:
-        """Where committed masks lie."""
+        """Where committed masks are shown."""
         return self.ours.labels
 
     @property
     def is_empty(self) -> bool:
         """True when the current object has neither prompts nor a mask."""
         return not self.current.planes and not self.table.record.is_committed and not self.num_open_voxels
+
+    @property
+    def is_untouched(self) -> bool:
+        """True when nobody has done anything yet that is still there."""
+        return self.is_empty and len(self.table.records) == 1
 
     @property
     def user_planes(self) -> frozenset[SlicePlane]:
@@ -143,16 +120,6 @@ class Annotation:
     def is_edited(self, object_id: int) -> bool:
         """True for the object whose mask lies in the object layer."""
         return object_id == self.object_id and not self.table.record.is_committed
-
-    def forget(self, layer: Any) -> None:
-        """A layer is being removed from the viewer: what was known of masks in it is gone."""
-        if layer is not None and layer in (self.labels, self.object_layer):
-            self.answers.clear()
-            self.history.clear()
-        if layer is self.object_layer and layer is not None:
-            self.edited.forget()
-        if layer is self.labels and layer is not None:
-            self.committed.forget()
 
     # ------------------------------------------------------------------ steps
 
@@ -196,14 +163,10 @@ class Annotation:
             is_free = not any(_may_meet(key, plane) for key in changed)
         return step if is_free else self.begin_late(object_id, step.kind)
 
-    def with_strokes_since(self, step: Step, plane: SlicePlane, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The mask, but where the user painted on the slice after this step: there it is as it was painted."""
-        for newer in self.history.since(step):
-            swap = newer.swaps.get(plane)
-            if newer.kind == "paint" and isinstance(swap, SliceSwap):
-                before, now = pasted(swap.patch != 0, swap.region, mask.shape), self.mask(plane)
-                return np.where(before != now, now, mask)
-        return mask
+    def forget_if_empty(self, step: Step) -> None:
+        """Nothing came of a step that remembers the objects alone: there is nothing to take back."""
+        if set(step.swaps) <= {("table", self.time)}:
+            self.history.discard(step)
 
     def note_prompt(self, prompt: Prompt, *, is_correction: bool) -> None:
         """A prompt was made: part of what the object costs."""
@@ -235,7 +198,7 @@ class Annotation:
 
     def stack(self, axis: int) -> SliceStack:
         """The slices of the image along an axis, with their spacing where the layer has a unit of length."""
-        return SliceStack(self.volume, axis, layers.spacing_mm(self.image))
+        return SliceStack(self.volume, axis, spacing_mm(self.image))
 
     def extent_of(self, object_id: int) -> VoxelBox:
         """Nothing of an object is outside."""
@@ -263,52 +226,26 @@ class Annotation:
             mask,
             lambda: self.policy.allowed(self.table, self.object_id),
             self.object_id,
+            self.own_on(plane),
         )
         if not region.is_empty:
             self.edited.changed(VoxelBox.of_slice(plane, region))
 
-    def write_result(self, result: SegmentResult, step: Step | None) -> None:
-        """Write the mask of a slice and keep what the model thinks of it."""
-        self.write(result.plane, result.mask, step)
-        self.keep_score(result, int(np.count_nonzero(self.mask(result.plane))))
+    @property
+    def keeps_own(self) -> bool:
+        """True while the object being edited may be where it was, although the policy gives it nothing that is free."""
+        object_id = self.own[0]
+        return object_id == self.object_id and not self.policy.allowed(self.table, object_id)[0]
 
-    def keep_score(self, result: SegmentResult, area: int) -> None:
-        """What the model thinks of a mask of which `area` pixels were written."""
-        key = (result.object_id, result.plane)
-        self.scores.pop(key, None)
-        if not math.isnan(result.iou_prediction):  # shapes have no opinion of themselves
-            self.scores[key] = (result.iou_prediction, area)
+    def own_in(self, box: VoxelBox) -> NDArray[np.bool_] | None:
+        """Where the object being edited was when it was opened again, bool, the shape of the box; None: no matter."""
+        return self.own[1].anywhere(box) if self.keeps_own else None
 
-    def score_of(self, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]) -> float:
-        """Predicted IoU of an object's mask on a slice; NaN when it is not the model's."""
-        predicted, area = self.scores.get((object_id, plane), (math.nan, -1))
-        return predicted if area == np.count_nonzero(mask) else math.nan
-
-    def review(self, axis: int, seconds: float | None = None) -> tuple[SliceReview, ...] | None:
-        """What is known about each slice of the current object along an axis.
-
-        None when it takes longer than `seconds` to know: ask again, it goes on where it was.
-        """
-        record = self.table.record
-        if record.is_committed:
-            counts, is_counted = self.committed.counts(self.object_id, record.bounds, axis, seconds)
-        else:
-            counts, is_counted = self.edited.counts(axis, seconds)
-        if not is_counted:
-            return None
-        areas = counts.areas(axis)
-        predicted = {
-            plane.index: score
-            for (object_id, plane), (score, area) in self.scores.items()
-            if object_id == self.object_id and plane.axis == axis and areas[plane.index] == area
-        }
-        anchors = {plane.index for plane in self.user_planes if plane.axis == axis}
-        agreements = {
-            plane.index: agreement
-            for plane, agreement in self.table.agreements_of(self.object_id).items()
-            if plane.axis == axis
-        }
-        return review_slices(areas, counts.shared(axis), predicted, anchors, agreements)
+    def own_on(self, plane: SlicePlane) -> NDArray[np.bool_] | None:
+        """As `own_in`, bool (rows, columns) of a slice."""
+        rows, columns = plane.size_yx(self.shape_zyx)
+        own = self.own_in(VoxelBox.of_slice(plane, Region(0, 0, rows, columns)))
+        return None if own is None else own.squeeze(plane.axis)
 
     def remember(self, plane: SlicePlane, before: NDArray[np.bool_], step: Step) -> None:
         """What a step must put back on a slice; the first word counts."""
@@ -318,54 +255,6 @@ class Annotation:
             step.swaps[plane] = SliceSwap(self.edited, plane, region, patch)
             self.history.trim()
 
-    def write_answer(
-        self, result: SegmentResult, box: BoxPrompt | None, step: Step | None, number: int | None = None
-    ) -> None:
-        """Write the mask of a prompted slice and keep its logits, and what was asked, for the next correction."""
-        self.write_result(result, step)
-        written = frozen_array(self.mask(result.plane))
-        answer = Answer(written, result.low_res_logits, result.view, result.candidates, box, number)
-        self.answers[result.object_id, result.plane] = answer
-
-    def next_candidate(self, plane: SlicePlane, step: Step) -> bool:
-        """Take the next smaller of the masks that the click on a slice may mean, after the smallest the largest.
-
-        Returns:
-            False when the model gave one mask alone, or the mask was changed since.
-        """
-        answer = self.answers.get((self.object_id, plane))
-        if answer is None or not answer.candidates or not np.array_equal(self.mask(plane), answer.written):
-            return False
-        chosen = [np.array_equal(one.low_res_logits, answer.low_res_logits) for one in answer.candidates]
-        which = (chosen.index(True) + 1) % len(chosen)
-        candidate, entry = answer.candidates[which], None
-        result = SegmentResult(
-            plane,
-            candidate.mask,
-            Region.of_mask(candidate.mask),
-            candidate.iou_prediction,
-            candidate.low_res_logits,
-            self.object_id,
-            view=answer.view,
-            candidates=answer.candidates,
-        )
-        if answer.number is not None and self.log.knows(answer.number):
-            target = self.target("edited", self.object_id, plane)
-            entry = Chosen(target, plane, answer.number, which, self.log.new_number())
-        with self.log.instead(entry):
-            self.write_answer(result, answer.box, step, None if entry is None else entry.number)
-        return True
-
-    def target(self, masks: Masks, object_id: int, plane: SlicePlane) -> Target:
-        """Where the mask of an object on a slice is about to be written, for the log."""
-        label_map = self.committed.label_map
-        kept_out: tuple[int, ...] = ()
-        if label_map is not None:
-            present = np.flatnonzero(np.bincount(plane.cut(label_map).ravel()))
-            allowed = self.policy.allowed(self.table, object_id)
-            kept_out = tuple(present[~allowed[present]].tolist())
-        return Target(masks, self.time, object_id, kept_out)
-
     def replace_edited(self, packed: PackedMask, step: Step) -> None:
         """Put another mask in the place of the whole one that is being edited; other objects are left alone."""
         self.keep_edited(step)
@@ -373,10 +262,12 @@ class Annotation:
         label_map, taken_map = self.edited.label_map, self.committed.label_map
         if label_map is not None and taken_map is not None:
             allowed = self.policy.allowed(self.table, self.object_id)
+            own = self.own_in(packed.box)
             for index, _ in packed.slices():
                 taken = taken_map[index]
-                if taken.any():
-                    label_map[index][~allowed[taken]] = 0
+                if taken.any() or not allowed[0]:
+                    here = None if own is None else own[index[0] - packed.box.start_zyx[0]]
+                    label_map[index][~writable(taken, allowed, here)] = 0
             self.edited.changed(packed.box)
 
     def keep_edited(self, step: Step) -> PackedMask:
@@ -386,16 +277,6 @@ class Annotation:
             step.swaps["edited"] = EditedSwap(self.edited, packed, self.edited.value(self.object_id))
             self.history.trim()
         return packed
-
-    def mask_hint(self, plane: SlicePlane) -> MaskHint:
-        """What the current object already is on the slice: low-res logits of its last answer; or, where it
-        was propagated or painted since, its mask; or neither.
-        """  # noqa: D205
-        own = self.mask(plane)
-        answer = self.answers.get((self.object_id, plane))
-        if answer is not None and own.any() and np.array_equal(own, answer.written):
-            return MaskHint(answer.low_res_logits, answer.view, box=answer.box)
-        return MaskHint(mask=own) if own.any() else MaskHint()
 
     def add_anchor(self, plane: SlicePlane) -> None:
         """The user has made or approved the mask of this slice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.ui.controls import button, combo, swatch, told
@@ -29,6 +29,9 @@ class ClassBox(QWidget):
 
     Args:
         session: the box shows its state and calls its methods, nothing else.
+
+    Attributes:
+        overlap: the policy and the lock of a class, to be placed by who makes the box.
     """
 
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
@@ -46,9 +49,14 @@ class ClassBox(QWidget):
         grid.addWidget(QLabel("Class"), 0, 0)
         grid.addWidget(self._class, 0, 1)
         grid.addWidget(self._load, 0, 2)
-        grid.addWidget(QLabel("Overlap"), 1, 0)
-        grid.addWidget(self._policy, 1, 1)
-        grid.addWidget(self._lock, 1, 2)
+        self._class.setAccessibleName("Class")
+        self._policy.setAccessibleName("Overlap")
+        self.overlap = QWidget()
+        row = QHBoxLayout(self.overlap)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(self._policy, stretch=1)
+        row.addWidget(self._lock)
         self._class.activated.connect(self._on_class_activated)
         self._load.clicked.connect(self._on_load_clicked)
         self._lock.clicked.connect(self._on_lock_clicked)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -37,6 +38,8 @@ _ROOM = 4
 
 class CleanUpForm(QGroupBox):
     """Settings, numbers, and what they come to; in sight only while the session previews a clean-up.
+
+    Enter in it applies, Escape cancels, as its buttons do. Napari has these keys for shapes, in the canvas alone.
 
     Args:
         session: its preview is shown and changed.
@@ -63,6 +66,17 @@ class CleanUpForm(QGroupBox):
         settings = asdict(self._settings)
         del settings["fill_axis"]  # holes are filled in the slices that are shown
         self._session.preview_clean_up(**settings)
+        self._largest.setFocus()
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """What no control in the form wants for itself: a number counts by then, a button is pressed as ever."""
+        key, chosen = event.key(), self.focusWidget()
+        if key == Qt.Key.Key_Escape:
+            self._drop.click()
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            (chosen if isinstance(chosen, QPushButton) else self._apply).click()
+        else:
+            super().keyPressEvent(event)
 
     def _build_ui(self) -> None:
         self._largest = QCheckBox("Keep the largest piece alone")
@@ -76,15 +90,20 @@ class CleanUpForm(QGroupBox):
         )
         self._least = _amount("Remove pieces of less than this volume", 1e9, 10, " mm³")
         self._going, self._coming = _line(), _line()
+        self._going.setToolTip("What the clean-up takes away, in its colour in the image")
+        self._coming.setToolTip("What the clean-up adds, in its colour in the image")
         self._swatches = QLabel(), QLabel()
         self._said = _line()
+        self._said.setToolTip(
+            "The object before and after the clean-up: size, pieces, and slices that differ"
+        )
         self._said.setMinimumHeight(
             2 * self._said.fontMetrics().lineSpacing() + _ROOM
         )  # never moves what is below
         self._said.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self._next = button("Next change", "Show the next slice that changes")
-        self._drop = button("Cancel", "Leave the object as it is")
-        self._apply = button("Apply", "Clean the object; a step to undo")
+        self._drop = button("Cancel", "Leave the object as it is (Escape)")
+        self._apply = button("Apply", "Clean the object; a step to undo (Enter)")
         column = QVBoxLayout(self)
         close_together(column)
         column.addLayout(self._fields())
@@ -138,8 +157,11 @@ class CleanUpForm(QGroupBox):
     def refresh(self) -> None:
         """Follow the session."""
         settings = self._session.previewed
+        chosen = self.focusWidget()
         if settings is not None:
             self._follow(settings)
+        elif chosen is not None:
+            chosen.clearFocus()  # else the next control in the dock would get what is typed
         self.setVisible(settings is not None)
 
     def _follow(self, settings: CleanUp) -> None:

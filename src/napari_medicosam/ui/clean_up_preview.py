@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QTimer
 
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.clean_up_effect import CleanUpEffect, effect_of
+from napari_medicosam.core.mask_writing import writable
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
+from napari_medicosam.ui.spacing import spacing_zyx
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -53,7 +56,8 @@ class CleanUpPreview:
     """The preview of one session. Masks, steps to undo, journals and saved files know nothing of it.
 
     It ends with `apply` and `drop`, when its task is cancelled or fails, and when the object or its layer is no longer
-    there to be cleaned. When the mask changes, what is shown goes at once and is found again in a moment.
+    there to be cleaned. When the mask changes, what is shown goes at once and is found again in a moment. Its layer is
+    made once an image, and hidden while there is no preview.
 
     Args:
         bench: of the session.
@@ -70,23 +74,22 @@ class CleanUpPreview:
         self._subject: _Subject | None = None
         self._number = 0
         self._drawn = VoxelBox()
-        self._debris: list[Labels] = []
-        self._again, self._tidying = QTimer(), QTimer()
-        for timer, call in ((self._again, self._ask_again), (self._tidying, self._tidy)):
-            timer.setSingleShot(True)
-            timer.timeout.connect(call)
+        self._made: WeakSet[Labels] = WeakSet()
+        self._again = QTimer()
+        self._again.setSingleShot(True)
         self._again.setInterval(_QUIET_MS)
+        self._again.timeout.connect(self._ask_again)
         for signal in (bench.events.changed, bench.events.mask_changed):
             signal.connect(self._on_changed)
 
     def close(self) -> None:
-        """Drop the preview and look at nothing any more."""
+        """Drop the preview and its layers, and look at nothing any more."""
         for signal in (self._bench.events.changed, self._bench.events.mask_changed):
             signal.disconnect(self._on_changed)
         self.drop()
-        self._tidy()
-        for timer, call in ((self._again, self._ask_again), (self._tidying, self._tidy)):
-            timer.timeout.disconnect(call)
+        self._again.timeout.disconnect(self._ask_again)
+        for layer in self._made:
+            self._bench.layers.remove(layer)
 
     def show(self, settings: CleanUp) -> None:
         """Show what a clean-up would do to the current object; other settings take the place of those before.
@@ -119,28 +122,22 @@ class CleanUpPreview:
             )
 
     def drop(self) -> None:
-        """Show nothing any more. The layer is hidden at once and removed when nobody is in the middle of something.
+        """Show nothing any more. The layer stays, hidden and empty, for the next preview.
 
-        To remove a layer takes napari a while: what was applied is seen before that.
+        When a layer is removed, napari collects Python's garbage: half a second in which nothing moves.
         """
-        if self._subject is None:
+        subject = self._subject
+        if subject is None:
             return
-        ours = self._subject.annotation.ours
-        layer, ours.preview = ours.preview, None
         self._subject = self.settings = self.effect = None
         self._number += 1
-        self._drawn = VoxelBox()
         self._again.stop()
+        layer = subject.annotation.ours.preview
         if layer is not None:
             layer.visible = False
-            self._debris.append(layer)
-            self._tidying.start(0)
+            self._erase(layer, subject.annotation.time)
+        self._drawn = VoxelBox()
         self._bench.events.preview_changed.emit()
-
-    def _tidy(self) -> None:
-        self._tidying.stop()
-        while self._debris:
-            self._bench.layers.remove(self._debris.pop())
 
     # ------------------------------------------------------------------ what is looked at
 
@@ -174,12 +171,13 @@ class CleanUpPreview:
         self._subject, self.effect = subject, None
         self._number += 1
         self._again.stop()
-        spacing = layers.spacing_zyx(annotation.image)
+        spacing = spacing_zyx(annotation.image)
         allowed = annotation.policy.allowed(annotation.table, subject.object_id)
         packed, taken, shape = subject.packed, subject.taken, annotation.shape_zyx
+        own = annotation.own_in(packed.tight_box)
 
         def find(report: Report) -> CleanUpEffect:
-            is_closed = None if taken is None else ~allowed[taken]
+            is_closed = None if taken is None else ~writable(taken, allowed, own)
             return effect_of(packed, shape, spacing, settings, is_closed)
 
         self._bench.events.preview_changed.emit()
@@ -237,27 +235,36 @@ class CleanUpPreview:
     def _draw(self, annotation: Annotation, effect: CleanUpEffect | None) -> None:
         """Show what changes in the place of what was shown."""
         ours, is_empty = annotation.ours, effect is None or effect.box.is_empty
+        if not is_empty:
+            self._bring_layer(annotation)
         if ours.preview is None:
-            if is_empty:
-                return
-            ours.preview = self._made_layer(annotation)
-        label_map = layers.voxels(ours.preview, annotation.time)
-        label_map[self._drawn.index] = 0
-        self._drawn = VoxelBox()
+            return
+        self._erase(ours.preview, annotation.time)
         if effect is not None:
-            label_map[effect.box.index] = effect.changes
+            layers.voxels(ours.preview, annotation.time)[effect.box.index] = effect.changes
             self._drawn = effect.box
         layers.refresh(ours.preview)
 
-    def _made_layer(self, annotation: Annotation) -> Labels:
+    def _erase(self, layer: Labels, time: int) -> None:
+        layers.voxels(layer, time)[self._drawn.index] = 0
+        self._drawn = VoxelBox()
+
+    def _bring_layer(self, annotation: Annotation) -> None:
+        """The layer is in sight above the object's, in colours that can be told from it."""
+        ours = annotation.ours
+        self._bench.layers.make_missing()
         below: Any = annotation.labels if annotation.object_layer is None else annotation.object_layer
-        layer = layers.make_preview_layer(annotation.image, below.get_color(annotation.object_id))
-        self._bench.layers.add_above(layer, below)
-        return layer
+        colour = below.get_color(annotation.object_id)
+        if ours.preview is None:
+            ours.preview = layers.make_preview_layer(annotation.image, colour)
+            self._made.add(ours.preview)
+        layers.set_preview_colours(ours.preview, colour)
+        self._bench.layers.add_above(ours.preview, below)
+        ours.preview.visible = True
 
 
 def _state(annotation: Annotation) -> Hashable:
     """Another one whenever a clean-up may do something else to the current object."""
     allowed = annotation.policy.allowed(annotation.table, annotation.object_id)
-    spacing = layers.spacing_zyx(annotation.image)
+    spacing = spacing_zyx(annotation.image)
     return annotation.edited.version, annotation.committed.version, allowed.tobytes(), spacing

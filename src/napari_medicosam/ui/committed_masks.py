@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class CommittedMasks:
-    """What lies in the labels layer, of one time point. Without a layer it is empty and nothing is written.
+    """What the labels layer shows, of one time point. Before there is a layer it is empty and nothing is written.
 
     Attributes:
         ours: the layers of the image.
@@ -43,20 +43,13 @@ class CommittedMasks:
 
     @property
     def label_map(self) -> NDArray[Any] | None:
-        """The layer's voxels (z, y, x), without a copy."""
-        layer = self.ours.labels
-        return None if layer is None else layers.voxels(layer, self.time)
+        """Their voxels (z, y, x), without a copy."""
+        known = self.ours.label_map("labels")
+        return None if known is None else layers.voxels(known, self.time)
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
-        self._changed(box, self.label_map)
-
-    def forget(self) -> None:
-        """Its layer is gone."""
-        self._changed(VoxelBox((0, 0, 0), self.shape_zyx), None)
-
-    def _changed(self, box: VoxelBox, label_map: NDArray[Any] | None) -> None:
-        self.log.edited("labels", self.time, box, label_map)
+        self.log.edited("labels", self.time, box, self.label_map)
         self.touched.add(box)
         self.version += 1
         for counts in self._counted.values():

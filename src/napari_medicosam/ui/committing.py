@@ -12,6 +12,7 @@ from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
+from napari_medicosam.ui.slice_scores import keep_score
 from napari_medicosam.ui.swaps import LabelsSwap, StampSwap
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ def _won(annotation: Annotation, packed: PackedMask) -> tuple[PackedMask, dict[i
     allowed = annotation.policy.allowed(annotation.table, annotation.object_id)
     if label_map is None or (allowed[0] and annotation.committed.is_free(packed)):
         return packed, {}
-    won = np.zeros(packed.box.shape, dtype=bool)
+    won, own = np.zeros(packed.box.shape, dtype=bool), annotation.own_in(packed.box)
     lost = np.zeros(allowed.size, dtype=np.int64)
     for index, mask in packed.slices():
         taken = label_map[index]
-        here = won[index[0] - packed.box.start_zyx[0]]
-        np.logical_and(mask, allowed[taken], out=here)
+        place = index[0] - packed.box.start_zyx[0]
+        here = won[place]
+        may_be = mask_writing.writable(taken, allowed, None if own is None else own[place])
+        np.logical_and(mask, may_be, out=here)
         lost += np.bincount(taken[here], minlength=lost.size)
     lost[0] = 0
     start = packed.box.start_zyx
@@ -79,10 +82,11 @@ def _won(annotation: Annotation, packed: PackedMask) -> tuple[PackedMask, dict[i
 def reopen(annotation: Annotation, step: Step) -> None:
     """Move the committed mask of the current object, which is not locked, back to where it is edited."""
     record = annotation.table.record
-    if not record.is_committed or annotation.object_layer is None or annotation.labels is None:
+    if not record.is_committed or annotation.edited.label_map is None:
         return
     packed = annotation.packed_of(record.object_id)
     if not packed.is_empty:  # otherwise it was erased by hand
+        annotation.own = record.object_id, packed
         annotation.keep_edited(step)
         keep_stamp(annotation, step, packed, is_there=False)
         annotation.committed.stamp(packed, 0)
@@ -104,9 +108,12 @@ def put_into(annotation: Annotation, label_map: NDArray[Any]) -> None:
     """Write the object that is being edited into a copy of the committed label map (z, y, x) of its time point."""
     annotation.edited.look_everywhere()
     allowed = annotation.policy.allowed(annotation.table, annotation.object_id)
-    for index, mask in annotation.edited.packed().slices():
-        part = label_map[index]
-        part[mask & allowed[part]] = annotation.object_id
+    packed = annotation.edited.packed()
+    own = annotation.own_in(packed.box)
+    for index, mask in packed.slices():
+        part, place = label_map[index], index[0] - packed.box.start_zyx[0]
+        may_be = mask_writing.writable(part, allowed, None if own is None else own[place])
+        part[mask & may_be] = annotation.object_id
 
 
 def take_objects_of(annotation: Annotation, other: Annotation) -> None:
@@ -150,7 +157,7 @@ def write_result(annotation: Annotation, result: SegmentResult, step: Step) -> N
     """Write the mask of a slice of a committed object and keep what the model thinks of it."""
     write_committed(annotation, result.plane, result.mask, result.object_id, step)
     area = np.count_nonzero(annotation.mask_of(result.object_id, result.plane))
-    annotation.keep_score(result, int(area))
+    keep_score(annotation, result, int(area))
 
 
 def write_committed(

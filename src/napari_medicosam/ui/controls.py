@@ -22,7 +22,11 @@ from qtpy.QtWidgets import (
 from napari_medicosam.errors import MedicoSamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+
+_LEAST_WIDTH = 76
+"""Of a box in a narrow dock, in pixels: room for its arrows or signs, and for a few letters or a number."""
 
 
 class OpeningComboBox(QComboBox):
@@ -44,20 +48,36 @@ class ScrollColumn(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._content = content
         self.setWidget(content)
         content.installEventFilter(self)
+        self._opened: QWidget | None = None
+        self._soon = QtCore.QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._show_opened)
+
+    def reveal(self, part: QWidget) -> None:
+        """Scroll to a part of the content that was just opened, as soon as it has its place."""
+        self._opened = part
+        self._soon.start(0)
+
+    def _show_opened(self) -> None:
+        if self._opened is not None:
+            self.ensureWidgetVisible(self._opened, 0, 0)
+            self._opened = None
 
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802  Qt's name
-        """The content may need more width than before, of longer words or of another style."""
-        if event.type() in (QtCore.QEvent.Type.LayoutRequest, QtCore.QEvent.Type.Resize):
+        """The content may need more width than before: of longer words, or of another style, as when first shown."""
+        kinds = QtCore.QEvent.Type
+        if watched is self._content and event.type() in (kinds.LayoutRequest, kinds.Resize, kinds.Show):
             bar: Any = self.verticalScrollBar()
             self.setMinimumWidth(watched.minimumSizeHint().width() + bar.sizeHint().width())
-        return False
+        return super().eventFilter(watched, event)
 
 
 def close_together(layout: QLayout) -> None:
     """Little room around and between: a dock has to fit beside the image on a small screen."""
-    layout.setContentsMargins(6, 4, 6, 4)
+    layout.setContentsMargins(4, 4, 4, 4)
     layout.setSpacing(4)
 
 
@@ -67,6 +87,7 @@ def combo(tip: str) -> OpeningComboBox:
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)
+    box.setMinimumWidth(_LEAST_WIDTH)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
 
@@ -85,9 +106,18 @@ def number_box(tip: str, ends: tuple[float, float], step: float) -> QDoubleSpinB
     box.setToolTip(tip)
     box.setRange(*ends)
     box.setSingleStep(step)
+    box.setMinimumWidth(_LEAST_WIDTH)
     box.setDecimals(2)
     box.setKeyboardTracking(False)
     return box
+
+
+def millilitres(volume_mm3: float) -> str:
+    """A volume as people read it: three digits that count, and never an exponent."""
+    volume = volume_mm3 / 1000
+    if volume < 0.001:
+        return "< 0.001 mL"
+    return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
 
 
 def swatch(colour: Sequence[float] | None) -> QIcon:
@@ -99,9 +129,11 @@ def swatch(colour: Sequence[float] | None) -> QIcon:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What the user got wrong in here becomes a notification."""
+def told(also: Callable[[str], None] | None = None) -> Iterator[None]:
+    """What the user got wrong in here becomes a notification, and is said by `also`."""
     try:
         yield
     except MedicoSamError as error:
         show_error(str(error))
+        if also is not None:
+            also(str(error))

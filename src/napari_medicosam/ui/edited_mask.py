@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class EditedMask:
-    """What lies in the object layer, of one time point. Without a layer it is empty and nothing is written.
+    """What the object layer shows, of one time point. Before there is a layer it is empty and nothing is written.
 
     Attributes:
         ours: the layers of the image.
@@ -49,9 +49,9 @@ class EditedMask:
 
     @property
     def label_map(self) -> NDArray[Any] | None:
-        """The layer's voxels (z, y, x), without a copy."""
-        layer = self.ours.object_layer
-        return None if layer is None else layers.voxels(layer, self.time)
+        """Its voxels (z, y, x), without a copy."""
+        known = self.ours.label_map("object_layer")
+        return None if known is None else layers.voxels(known, self.time)
 
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
@@ -119,7 +119,9 @@ class EditedMask:
         label_map = self.label_map
         if label_map is not None:
             label_map[self.extent.index] = 0
-        self._erased(self.extent)
+        self.log.edited("edited", self.time, self.extent, None)
+        self.touched.add(self.extent)
+        self._look_at(self.extent)
         self.extent = VoxelBox()
 
     def put(self, packed: PackedMask, value: int) -> None:
@@ -145,13 +147,3 @@ class EditedMask:
         pixels[region.slices_yx] = patch
         self.changed(VoxelBox.of_slice(plane, region.union(old_region)))
         return old_region, old
-
-    def forget(self) -> None:
-        """Its layer is gone, or holds something else."""
-        self._erased(VoxelBox((0, 0, 0), self.shape_zyx))
-        self.extent = VoxelBox()
-
-    def _erased(self, box: VoxelBox) -> None:
-        self.log.edited("edited", self.time, box, None)
-        self.touched.add(box)
-        self._look_at(box)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
+from napari_medicosam.ui.garbage import nothing_collected
 from napari_medicosam.ui.torch_import import import_torch
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.fetch import status
@@ -138,14 +139,16 @@ class Engine:
         rest = (*settings.without_pixels, settings.folder)
         if self._service is not None and self._service.is_from(settings.volume, *rest):
             return self._service.thing
-        import_torch()
-        from napari_medicosam.cache.keys import EmbeddingKey
-        from napari_medicosam.predict.runtimes import open_runtime
-        from napari_medicosam.predict.service import SegmentationService
+        with nothing_collected():
+            import_torch()
+            from napari_medicosam.cache.keys import EmbeddingKey
+            from napari_medicosam.predict.runtimes import open_runtime
+            from napari_medicosam.predict.service import SegmentationService
 
         model = self._load_model(settings.model, report)
         report(0, 0, "Preparing the encoder …")
-        runtime = open_runtime(model)
+        with nothing_collected():
+            runtime = open_runtime(model)
         report(0, 0, "Measuring intensities …")
         wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
         mapping = resolve_intensity(wanted, settings.volume, is_rgb=settings.is_rgb)
@@ -177,7 +180,8 @@ def is_local(name_or_path: str) -> bool:
 
 
 def _load_weights(name: str, progress: Callable[..., None]) -> LoadedModel:
-    from napari_medicosam.weights.loading import load_weights
+    with nothing_collected():
+        from napari_medicosam.weights.loading import load_weights
 
     return load_weights(name, progress=progress)
 

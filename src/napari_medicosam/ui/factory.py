@@ -8,19 +8,28 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from napari import Viewer
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
+from napari_medicosam.errors import InputError
 from napari_medicosam.io.session_journal import journals_folder
+from napari_medicosam.ui.controls import told
 from napari_medicosam.ui.docks import TabsOnShow
 from napari_medicosam.ui.keys import register_keys
 from napari_medicosam.ui.segment_widget import SegmentWidget
 from napari_medicosam.ui.series import SeriesSession
 from napari_medicosam.ui.series_widget import SeriesWidget
 from napari_medicosam.ui.session import AnnotationSession
-from napari_medicosam.ui.vispy_programs import keep_programs_of_meshes, let_go_of_deleted_programs
+from napari_medicosam.ui.vispy_programs import (
+    draw_no_empty_texts,
+    keep_programs_of_meshes,
+    let_go_of_deleted_programs,
+)
 
 if TYPE_CHECKING:
     import napari.viewer
+
+    from napari_medicosam.ui.laying import Where
 
 _SESSIONS: WeakKeyDictionary[Any, AnnotationSession] = WeakKeyDictionary()
 
@@ -73,8 +82,14 @@ class _CloseWatcher(QObject):
 
 
 def session(viewer: napari.viewer.Viewer) -> AnnotationSession:
-    """The session of a viewer, made on first use and closed with its window."""
+    """The session of a viewer, made on first use and closed with its window.
+
+    Raises:
+        InputError: for anything but a viewer with a window.
+    """
     viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
+    if not isinstance(viewer, Viewer):
+        raise InputError(f"wanted a napari.Viewer, got {type(viewer).__name__}")
     known = _SESSIONS.get(viewer)
     if known is None or known.is_closed:
         known = AnnotationSession(viewer, journals=journals_folder())
@@ -93,6 +108,7 @@ def adopt(made: AnnotationSession) -> None:
     register_keys(_SESSIONS.get)
     let_go_of_deleted_programs()
     keep_programs_of_meshes()
+    draw_no_empty_texts()
     _CloseWatcher(made.viewer.window._qt_window, made)
 
 
@@ -102,6 +118,23 @@ class SegmentDock(SegmentWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(session=session(napari_viewer))
         TabsOnShow(self)
+
+
+def lay_in_world(viewer: Viewer) -> None:
+    """The command `Lay in the Patient's World`, for all selected layers."""
+    _lay_selected(viewer, "world")
+
+
+def lay_along_axes(viewer: Viewer) -> None:
+    """The command `Lay along Its Own Axes`, for all selected layers."""
+    _lay_selected(viewer, "own")
+
+
+def _lay_selected(viewer: Viewer, where: Where) -> None:
+    of_viewer = session(viewer)
+    for layer in list(viewer.layers.selection):
+        with told():
+            of_viewer.lay(where, layer)
 
 
 def series(viewer: napari.viewer.Viewer) -> SeriesSession:

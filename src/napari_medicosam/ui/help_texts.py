@@ -105,7 +105,16 @@ TABLE = Section(
     ),
 )
 
+CLEAN_UP = Section(
+    "Form of Clean up …",
+    (
+        Hint("Cleans the object as the image shows it", "Enter"),
+        Hint("Leaves the object as it is", "Escape"),
+    ),
+    "While one of its controls is in use.",
+)
+
 OUR_HEADING = "Keys of MedicoSAM"
 OUR_NOTE = "They work while the image is in use: click into it once after typing elsewhere."
 
-SECTIONS = (TOOLS, CHANGING, BRUSH, VIEW, REVIEW, TABLE)
+SECTIONS = (TOOLS, CHANGING, BRUSH, VIEW, REVIEW, TABLE, CLEAN_UP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from napari_medicosam.core.clean_up_effect import COMES, GOES
 from napari_medicosam.core.label_classes import default_colour
 from napari_medicosam.core.label_maps import empty_label_map
 from napari_medicosam.errors import InputError
-from napari_medicosam.io.records import METADATA_KEY, MM_PER_UNIT
+from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -56,24 +56,49 @@ class LayerSet:
     object_layer: Labels | None = None
     labels: Labels | None = None
     preview: Labels | None = None
-    """Of a clean-up that is being looked at, and only as long: none of the user's work is in it."""
+    """Of a clean-up that is being looked at, else hidden and empty: none of the user's work is ever in it."""
+    ahead: dict[str, Any] = field(default_factory=dict)
+    """Empty ones that nobody has asked for yet, by the name that they will have here."""
+    wants_ahead: bool = True
+    """Until all were made, or anybody asked for them, or removed one."""
+    label_maps: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """What `labels` and `object_layer` show. It is the masks: they stay when a layer goes, or is given other data."""
 
     @property
     def all(self) -> list[Any]:
         """Those that exist, lowest first."""
-        ours = (self.labels, self.object_layer, self.preview, self.boxes, self.scribbles, self.points)
-        return [layer for layer in ours if layer is not None]
+        names = ("labels", "object_layer", "preview", "boxes", "scribbles", "points")
+        return [layer for layer in map(self.find, names) if layer is not None]
 
     @property
     def is_complete(self) -> bool:
         """True when all are there that an image needs; a preview comes and goes."""
-        needed = (self.labels, self.object_layer, self.boxes, self.scribbles, self.points)
-        return all(layer is not None for layer in needed)
+        return all(getattr(self, name) is not None for name in MAKERS)
+
+    def find(self, name: str) -> Any:
+        """The layer of this name, asked for or not; None without."""
+        layer = getattr(self, name)
+        return self.ahead.get(name) if layer is None else layer
+
+    def label_map(self, name: str) -> NDArray[Any] | None:
+        """All masks of "labels" or "object_layer", with the axes of the image, without a copy; None before any were."""
+        return None if name in self.ahead else self.label_maps.get(name)
+
+    def take(self, name: str) -> Any:
+        """One that was made ahead is a layer like the others from here on; None when there is none."""
+        self.wants_ahead = False
+        layer = self.ahead.pop(name, None)
+        if layer is not None:
+            setattr(self, name, layer)
+        return layer
 
     def forget(self, layer: Any) -> None:
-        """A layer was removed from the viewer; when it was ours, the next use makes a new one."""
-        for name in self.__slots__:
-            if getattr(self, name) is layer:
+        """A layer was removed from the viewer; when it was ours, the next use makes a new one with the same in it."""
+        for name in (*MAKERS, "preview"):
+            if self.find(name) is layer:
+                if self.ahead.pop(name, None) is not None:
+                    self.label_maps.pop(name, None)
+                self.wants_ahead = False
                 setattr(self, name, None)
 
 
@@ -164,24 +189,46 @@ def make_labels_layer(image: Image) -> Labels:
     )
 
 
+MAKERS = {
+    "labels": make_labels_layer,
+    "object_layer": make_object_layer,
+    "boxes": make_boxes_layer,
+    "scribbles": make_scribbles_layer,
+    "points": make_points_layer,
+}
+"""How the layers of a `LayerSet` are made that an image needs, lowest first."""
+
+
+def make_layer(ours: LayerSet, name: str, image: Image) -> Any:
+    """One of `MAKERS`; where a layer of this name was before, the new one shows the same masks."""
+    layer = MAKERS[name](image)
+    if isinstance(layer, Labels):
+        if name in ours.label_maps:
+            layer.data = ours.label_maps[name]
+        ours.label_maps[name] = layer.data
+    return layer
+
+
 def make_preview_layer(image: Image, beside: Sequence[float] | None) -> Labels:
     """An empty labels layer (uint8) on the grid of `image`, for what goes from a mask and what comes to it.
 
     Args:
         image: that the mask is of.
-        beside: the colour of the mask, from which both have to differ (red, green, blue, ...; 0..1).
+        beside: as of `set_preview_colours`.
     """
-    going, coming = preview_colours(beside)
-    shown: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4), GOES: going, COMES: coming}
-    layer = Labels(
-        _empty_labels(image, np.uint8),
-        name=PREVIEW_NAME,
-        opacity=1.0,
-        colormap=DirectLabelColormap(color_dict=shown),
-        **_grid_of(image),
-    )
+    layer = Labels(_empty_labels(image, np.uint8), name=PREVIEW_NAME, opacity=1.0, **_grid_of(image))
+    set_preview_colours(layer, beside)
     layer.editable = False
     return layer
+
+
+def set_preview_colours(layer: Labels, beside: Sequence[float] | None) -> None:
+    """Show what goes and what comes in colours that differ from that of the mask (red, green, blue, ...; 0..1)."""
+    going, coming = preview_colours(beside)
+    shown: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4), GOES: going, COMES: coming}
+    is_direct = isinstance(layer.colormap, DirectLabelColormap)
+    if not is_direct or not _are_equal(layer.colormap.color_dict, shown):
+        layer.colormap = DirectLabelColormap(color_dict=shown)
 
 
 def preview_colours(beside: Sequence[float] | None) -> NDArray[np.float64]:
@@ -245,48 +292,6 @@ def _empty_labels(image: Image, dtype: DTypeLike = np.uint16) -> NDArray[Any]:
     z, y, x = volume_of(image).shape[:3]
     shape = (z, y, x) if image.ndim > 2 else (y, x)
     return empty_label_map((num_times(image), *shape) if image.ndim == 4 else shape, dtype)
-
-
-def voxel_volume_mm3(image: Image) -> float | None:
-    """Volume of a voxel of an image whose last three axes have a unit of length; None for other images."""
-    steps = _steps_mm(image)
-    return None if steps is None or image.ndim < 3 else abs(float(np.linalg.det(steps[:, -3:])))
-
-
-def spacing_mm(image: Image) -> tuple[float, float, float] | None:
-    """Distance between voxel centres in mm along the last three axes; None without a unit of length.
-
-    A 2D image has 1 mm along z.
-    """
-    steps = _steps_mm(image)
-    return None if steps is None else _lengths(steps)
-
-
-def spacing_zyx(image: Image) -> tuple[float, float, float]:
-    """As `spacing_mm`; a unit that is no length counts as mm."""
-    steps = _steps_mm(image)
-    return _lengths(_steps(image) if steps is None else steps)
-
-
-def _steps(image: Image) -> NDArray[np.float64]:
-    """What a step of one voxel along each of the last (up to three) axes is in the world: (axes, world axes)."""
-    axes = np.eye(image.ndim)[-3:]
-    corners = np.array([image.data_to_world(corner) for corner in np.vstack([np.zeros(image.ndim), axes])])
-    return np.asarray(corners[1:] - corners[0])
-
-
-def _steps_mm(image: Image) -> NDArray[np.float64] | None:
-    """The same in mm; None where an axis has no unit of length."""
-    units = [MM_PER_UNIT.get(str(unit)) for unit in image.units]
-    if None in units[-3:]:
-        return None
-    return np.asarray(_steps(image) * np.array([1.0 if unit is None else unit for unit in units]))
-
-
-def _lengths(steps: NDArray[np.float64]) -> tuple[float, float, float]:
-    sizes = [float(np.linalg.norm(step)) for step in steps]
-    z, y, x = [1.0] * (3 - len(sizes)) + sizes
-    return z, y, x
 
 
 def _point_size(image: Image) -> float:

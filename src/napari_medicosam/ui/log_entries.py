@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_medicosam.core.mask_log import (
     Answered,
     Propagated,
     PropagatedSlice,
     RunOfObject,
+    Target,
 )
 from napari_medicosam.core.packing import Content
 
 if TYPE_CHECKING:
+    from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.mask_log import Masks
     from napari_medicosam.core.results import SegmentRequest, SegmentResult
     from napari_medicosam.core.session_state import ModelUse
@@ -33,12 +37,12 @@ def answered(
         previous: number of the answer whose logits were fed back, if any were.
     """
     is_fed = request.previous_logits is not None
-    if model is None or (is_fed and not annotation.log.knows(previous)):
+    if model is None or annotation.keeps_own or (is_fed and not annotation.log.knows(previous)):
         return None
     prompts, object_id, plane = request.prompts, request.object_id, request.plane
     return Answered(
         model,
-        annotation.target(_masks_of(annotation, object_id), object_id, plane),
+        target_of(annotation, _masks_of(annotation, object_id), object_id, plane),
         plane,
         prompts.points,
         prompts.box,
@@ -48,6 +52,17 @@ def answered(
         request.nearby_box,
         annotation.log.new_number(),
     )
+
+
+def target_of(annotation: Annotation, masks: Masks, object_id: int, plane: SlicePlane) -> Target:
+    """Where the mask of an object on a slice is about to be written."""
+    label_map = annotation.committed.label_map
+    kept_out: tuple[int, ...] = ()
+    if label_map is not None:
+        present = np.flatnonzero(np.bincount(plane.cut(label_map).ravel()))
+        allowed = annotation.policy.allowed(annotation.table, object_id)
+        kept_out = tuple(present[~allowed[present]].tolist())
+    return Target(masks, annotation.time, object_id, kept_out)
 
 
 def propagated(annotation: Annotation, run: Propagation) -> Propagated:
@@ -60,7 +75,7 @@ def propagated_slice(
 ) -> PropagatedSlice:
     """A result of a propagation that is about to be written."""
     masks = _masks_of(annotation, result.object_id)
-    return PropagatedSlice(annotation.target(masks, result.object_id, result.plane), of, number)
+    return PropagatedSlice(target_of(annotation, masks, result.object_id, result.plane), of, number)
 
 
 def _run_of(annotation: Annotation, part: ObjectPart) -> RunOfObject:

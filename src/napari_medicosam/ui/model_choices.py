@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.layers import Image
+
 from napari_medicosam.core.intensity import WINDOW_PRESETS
+from napari_medicosam.ui.key_map import PACKAGE, keys_of
 from napari_medicosam.weights.catalogue import known_entries
 from napari_medicosam.weights.fetch import status
 
@@ -62,6 +65,8 @@ def _help(entry: Entry) -> str:
 def next_step(session: AnnotationSession) -> str:
     """One sentence: what the user can do now."""
     if session.image is None:
+        if any(isinstance(layer, Image) for layer in session.viewer.layers):
+            return "No image here is 2D, 3D or volumes over time: right-click the layer, Split Stack."
         return "Open a scan (File > Open), or try File > Open Sample > MedicoSAM."
     if session.is_busy:
         return "Working … you can go on meanwhile."
@@ -75,6 +80,8 @@ def next_step(session: AnnotationSession) -> str:
         return f"{record.name} is locked. Unlock it in the list to change it, or press New."
     if record is not None and record.is_committed:
         return "Press New for another object; a prompt opens this one again."
+    if session.slice_index is None:
+        return "No slice to click on: go back to 2D (Ctrl+Y in the image)."
     if not prompts.planes:
         return {
             "point+": "Click on the object in the image.",
@@ -85,5 +92,8 @@ def next_step(session: AnnotationSession) -> str:
             "lasso+": "Draw around the object in the image.",
             "lasso-": "Draw around something that is not the object.",
         }.get(tool, "Choose Box and drag around the object, or Point + and click on it.")
-    correct = "Correct with Point + and Point −"
-    return f"{correct}, Propagate, or Commit." if session.is_3d else f"{correct}, or Commit."
+    then = "Point + and −, Propagate, or Commit." if session.is_3d else "Point + and −, or Commit."
+    if session.has_candidates:
+        key = " or ".join(keys_of(f"{PACKAGE}:next_candidate")) or "Another mask"
+        return f"Wrong part? Press {key}. Or correct with {then}"
+    return f"Correct with {then}"

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.class_box import ClassBox
-from napari_medicosam.ui.controls import button, swatch, told
+from napari_medicosam.ui.controls import button, millilitres, swatch, told
 from napari_medicosam.ui.review_strip import ReviewStrip
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ORDER = (_NAME, _CLASS, _SIZE, _LONGEST, _SLICES, _STATE, _SHOWN, _LOCKED)
 """From left to right."""
 _NEEDS_WIDTH = {_LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
 """Of the table, in pixels: in a narrow dock these are in the tooltip of the name."""
-_SHOWN_ROWS = 3
+_SHOWN_ROWS = 5
 
 
 class ObjectList(QWidget):
@@ -41,6 +41,7 @@ class ObjectList(QWidget):
 
     Attributes:
         review: the strip of the current object's slices, under the table.
+        overlap: what objects may take of others, and the lock of a class: placed by who makes the list.
     """
 
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
@@ -67,13 +68,15 @@ class ObjectList(QWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         for place, column in enumerate(_ORDER):
             header.moveSection(header.visualIndex(column), place)
-        self._table.setMinimumHeight(_SHOWN_ROWS * rows.defaultSectionSize())
+        self._show_rows()
         self._new = button("New", "Commit this object and begin another one")
         self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
         self._delete = button("Delete", "Remove this object with its prompts and mask")
         self._classes = ClassBox(session=self._session)
+        self.overlap = self._classes.overlap
         self.review = ReviewStrip(session=self._session, parent=self)
         buttons = QGridLayout()
+        buttons.setSpacing(4)
         for column, one in enumerate((self._new, self._commit, self._delete)):
             buttons.addWidget(one, 0, column)
         layout = QVBoxLayout(self)
@@ -101,6 +104,14 @@ class ObjectList(QWidget):
         for column, width in _NEEDS_WIDTH.items():
             self._table.setColumnHidden(column, self.width() < width)
 
+    def _show_rows(self) -> None:
+        """As high as its objects, up to some: what is below shall be in sight, too."""
+        rows: Any = self._table.verticalHeader()
+        header: Any = self._table.horizontalHeader()
+        num_rows = min(max(self._table.rowCount(), 1), _SHOWN_ROWS)
+        around = 2 * self._table.frameWidth()
+        self._table.setFixedHeight(num_rows * rows.defaultSectionSize() + header.sizeHint().height() + around)
+
     def refresh(self) -> None:
         """Follow the session."""
         session = self._session
@@ -113,6 +124,7 @@ class ObjectList(QWidget):
             self._shown = shown
             self._is_filling = True
             self._table.setRowCount(len(objects))
+            self._show_rows()
             for row, known in enumerate(objects):
                 self._fill(row, known)
             if record is not None:
@@ -165,8 +177,7 @@ class ObjectList(QWidget):
         if not count:
             return "–"
         volume = self._session.voxel_volume_mm3
-        text = f"{count} px" if volume is None else f"{count * volume / 1000:.3g} mL"
-        return f"{text} (open)" if is_open else text
+        return f"{count} px" if volume is None else millilitres(count * volume)
 
     def _on_row_chosen(self, row: int, _column: int, before: int, _before_column: int) -> None:
         if self._is_filling or row < 0 or row == before:

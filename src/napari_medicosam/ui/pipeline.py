@@ -9,15 +9,19 @@ from napari.utils.notifications import show_warning
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import committing, painting
+from napari_medicosam.ui import committing, layers, painting
 from napari_medicosam.ui.clean_up_preview import CleanUpPreview
 from napari_medicosam.ui.propagations import Propagations
 from napari_medicosam.ui.questions import Questions
 from napari_medicosam.ui.refinements import Refinements
+from napari_medicosam.ui.strokes import before_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from numpy.typing import NDArray
+
+    from napari_medicosam.core.boxes import VoxelBox
     from napari_medicosam.core.history import Step
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.strokes import Edit
@@ -61,17 +65,52 @@ class Pipeline:
 
     def painted(self, layer: Any, edits: list[Edit]) -> None:
         """A stroke of the brush in one of our label maps."""
-        annotation, events = self._bench.wanted(), self._bench.events
-        if layer is annotation.object_layer:
+        annotation = self._bench.wanted()
+        label_map = layers.voxels(layer, annotation.time)
+        if edits:
+            self._keep(layer is annotation.object_layer, *before_stroke(label_map, edits))
+
+    def given(self, layer: Any, owner: Annotation) -> None:
+        """Something else gave one of our label maps other data: the layer keeps its own, and takes it as a stroke.
+
+        Args:
+            layer: with what it was given.
+            owner: of the image that it is for; of any time point.
+        """
+        ours, is_object, given = owner.ours, layer is owner.object_layer, layer.data
+        kept = ours.label_map("object_layer" if is_object else "labels")
+        if kept is None or given is kept:
+            return
+        layer.data = kept
+        if given.ndim != kept.ndim:  # napari has given up where it lies along the others
+            layers.lie_on(layer, owner.image)
+            self._bench.layers.follow(owner.image, ours)
+        annotation = self._bench.annotation
+        try:
+            if annotation is None or annotation.ours is not ours:
+                raise InputError(
+                    f"{layer.name!r} was put back: choose its image, {owner.image.name!r}, first"
+                )
+            self._keep(is_object, *painting.write_given(annotation, kept, given, is_object=is_object))
+        except InputError as error:
+            self._bench.tell_failure(error)
+
+    def _keep(self, is_object: bool, box: VoxelBox, before: NDArray[Any]) -> None:
+        """What was written into a part of a label map, be it by hand, is a step to undo, as far as it may be there."""
+        annotation, events, axis = self._bench.wanted(), self._bench.events, self._painted_axis()
+        changed: list[SlicePlane] = []
+        if is_object:
             try:
-                changed = painting.keep_painted(annotation, edits, self._bench.layers.axis())
+                changed = painting.keep_painted(annotation, box, before, axis)
             except InputError as error:
                 show_warning(str(error))
-                changed = []
-            for plane in changed:
-                events.mask_changed.emit(annotation.object_id, plane)
-        elif painting.keep_painted_labels(annotation, edits):
-            show_warning("A locked object was painted over and put back: unlock it to change it")
+        else:
+            self._bench.layers.make_missing()
+            changed, is_put_back = painting.keep_painted_labels(annotation, box, before, axis)
+            if is_put_back:
+                show_warning("A locked object was painted over and put back: unlock it to change it")
+        for plane in changed:
+            events.mask_changed.emit(annotation.object_id, plane)
         self._bench.layers.refresh()
         events.changed.emit()
 
@@ -116,6 +155,13 @@ class Pipeline:
         self.propagations.forget()
         self.questions.forget()
         self._bench.runner.cancel()
+
+    def _painted_axis(self) -> int:
+        """The axis that is sliced along; in 3D rendering, where napari's brush paints as well, the first."""
+        try:
+            return self._bench.layers.axis()
+        except InputError:
+            return 0
 
     def _on_answered(self) -> None:
         self.propagations.go_on()

@@ -8,30 +8,35 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Shapes
+from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
+from napari_medicosam.ui.laying import check_has_slices, lie_in_slices
 from napari_medicosam.ui.orientation import orient_view
 from napari_medicosam.ui.prompts_in_layers import (
+    forget_undrawn,
     next_is_positive,
     read_prompts,
     set_axis,
     set_label,
     write_prompts,
 )
-from napari_medicosam.ui.strokes import edits_of, is_applied
+from napari_medicosam.ui.strokes import before_stroke, edits_of, is_applied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from napari import Viewer
+    from napari.layers import Image
 
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.annotation import Annotation
-    from napari_medicosam.ui.layers import Tool
+    from napari_medicosam.ui.layers import LayerSet, Tool
+    from napari_medicosam.ui.strokes import Edit
 
 _TOOLS: dict[Tool, tuple[str, str, bool | None]] = {
     "point+": ("points", "add", True),
@@ -54,14 +59,16 @@ class PromptLayers:
     Events:
         prompts_changed(VolumePrompts): a user moved, added or removed prompts; as read, not cleaned.
         painted(layer, edits): a stroke of the brush in one of our label maps.
+        given(layer): something else than us has given one of our label maps other data.
         time_changed(time): the viewer shows another time point of the image.
         layers_made(): some that were missing.
-    undo_wanted(), redo_wanted(): napari's keys for strokes of the brush were pressed.
+        undo_wanted(), redo_wanted(): napari's keys for strokes of the brush were pressed.
         tool_changed(): the tool, or the axis that is sliced along.
     """
 
     prompts_changed = Signal(object)
     painted = Signal(object, object)
+    given = Signal(object)
     time_changed = Signal(int)
     layers_made = Signal()
     tool_changed = Signal()
@@ -73,6 +80,8 @@ class PromptLayers:
         self.annotation: Annotation | None = None
         self._is_writing = False
         self._stroke: tuple[Any, Any] | None = None
+        self._drawn_on: tuple[Any, Any] | None = None
+        """The shapes layer where something was begun to be drawn, and where the viewer was then."""
         self._heard: WeakSet[Any] = WeakSet()
         viewer.dims.events.order.connect(self._on_dims_order)
         viewer.dims.events.ndisplay.connect(self._on_dims_order)
@@ -88,44 +97,92 @@ class PromptLayers:
         for layer in self._heard:
             for emitter, callback in self._connections(layer):
                 emitter.disconnect(callback)
+            if isinstance(layer, Shapes):
+                layer.mouse_drag_callbacks.remove(self._on_press)
         self._heard.clear()
-        self._stroke = self.annotation = None
+        self._stroke = self._drawn_on = self.annotation = None
 
     def show(self, annotation: Annotation | None) -> None:
         """Switch to another image (its layers are shown, those of the last one hidden) or time point."""
         if self.annotation is None or annotation is None or self.annotation.ours is not annotation.ours:
             for owner, visible in ((self.annotation, False), (annotation, True)):
-                for layer in owner.ours.all if owner is not None else ():
-                    layer.visible = visible
+                if owner is not None:
+                    for layer in owner.ours.all:
+                        layer.visible = visible and layer is not owner.ours.preview
         self.annotation = annotation
         if annotation is not None:
+            self.follow(annotation.image, annotation.ours)
             orient_view(self._viewer, annotation.image)
 
+    def follow(self, image: Image, ours: LayerSet) -> None:
+        """Our layers lie where the viewer shows the image."""
+        for layer in ours.all:
+            lie_in_slices(self._viewer, layer, image)
+
     def make_missing(self) -> None:
-        """Make the layers that are not there yet, or that the user removed, with the prompts in them."""
+        """Make the layers that are not there yet, or that the user removed, with prompts and masks in them."""
         annotation = self.wanted()
         ours = annotation.ours
         if ours.is_complete:
             return
-        image = annotation.image
         made: dict[str, Any] = {"points": None, "boxes": None, "scribbles": None}
         with self._selection_kept():
-            if ours.labels is None:
-                ours.labels = self._listen(self._add(layers.make_labels_layer(image)))
-            if ours.object_layer is None:
-                ours.object_layer = self._listen(self._add(layers.make_object_layer(image)))
-            for name, make in (
-                ("boxes", layers.make_boxes_layer),
-                ("scribbles", layers.make_scribbles_layer),
-                ("points", layers.make_points_layer),
-            ):
+            self._raise(ours.ahead.values())
+            for name in layers.MAKERS:
                 if getattr(ours, name) is None:
-                    made[name] = self._listen(self._add(make(image)))
-                    setattr(ours, name, made[name])
+                    layer = ours.take(name)
+                    if layer is None:
+                        layer = self._make(name, annotation)
+                        setattr(ours, name, layer)
+                        self._lower(layer)
+                    made |= {name: layer} if name in made else {}
         self._on_dims_order()
         # The others may hold what was drawn just now, and is why somebody asked for the layers.
         self._write(made, annotation.current)
         self.layers_made.emit()
+
+    def make_ahead(self) -> None:
+        """Make the lowest layer that is not there yet, for nobody in particular.
+
+        Raises:
+            InputError: when no slice is shown, or there is no memory for it.
+        """
+        annotation = self.wanted()
+        self.axis()
+        ours = annotation.ours
+        name = next((name for name in layers.MAKERS if ours.find(name) is None), None)
+        if name is None:
+            ours.wants_ahead = False
+            return
+        with self._selection_kept():
+            ours.ahead[name] = layer = layers.make_layer(ours, name, annotation.image)
+            self._listen(self._add(layer))
+        self._on_dims_order()
+
+    def _make(self, name: str, annotation: Annotation) -> Any:
+        return self._listen(self._add(layers.make_layer(annotation.ours, name, annotation.image)))
+
+    def _lower(self, layer: Any) -> None:
+        """A layer that was just made lies below those of ours that belong above it, and were there already."""
+        ours, shown = self.wanted().ours.all, self._viewer.layers
+        lowest = min(map(shown.index, ours[ours.index(layer) :]))
+        if lowest < shown.index(layer):
+            shown.move(shown.index(layer), lowest)
+
+    def _raise(self, made: Iterable[Any]) -> None:
+        """Layers that were made ahead lie where new ones would."""
+        ours, shown = list(made), self._viewer.layers
+        if ours != list(shown)[len(shown) - len(ours) :]:
+            for layer in ours:
+                shown.move(shown.index(layer), len(shown))
+
+    def _take_drawn(self, layer: Any) -> None:
+        """Layers that were made ahead are no longer for nobody once the user draws into one by napari's own tools."""
+        ours = self.wanted().ours
+        if any(layer is one for one in ours.ahead.values()):
+            for name in layers.MAKERS:
+                ours.take(name)
+            self.layers_made.emit()
 
     def write(self, prompts: VolumePrompts) -> None:
         """Replace what the prompt layers show, without an event."""
@@ -143,9 +200,11 @@ class PromptLayers:
     def add_above(self, layer: Any, below: Any) -> None:
         """Put a layer just above another one, without taking the selection away from the user."""
         shown = self._viewer.layers
-        with self._selection_kept():
-            self._add(layer)
-        shown.move(shown.index(layer), shown.index(below) + 1)
+        if layer not in shown:
+            with self._selection_kept():
+                self._add(layer)
+        if shown.index(layer) != shown.index(below) + 1:
+            shown.move(shown.index(layer), shown.index(below) + 1)
 
     def remove(self, layer: Any) -> None:
         """Take a layer out of the viewer, if it is there. Not while napari is in the middle of something."""
@@ -213,6 +272,11 @@ class PromptLayers:
             return False
         return plane.axis != shown.axis or plane.index == shown.index
 
+    def check_in_sight(self) -> None:
+        """Raise `InputError` where a click would mean nothing: no slice is shown, or none that can be seen."""
+        self.axis()
+        check_has_slices(self._viewer, self.wanted().image)
+
     def axis(self) -> int:
         """The array axis that the viewer slices along. Raises as `plane`."""
         annotation = self.wanted()
@@ -238,7 +302,7 @@ class PromptLayers:
         """What a click in the canvas does now; "" when it is none of ours."""
         active: Any = self._viewer.layers.selection.active
         for tool, (name, mode, positive) in _TOOLS.items():
-            layer = None if self.annotation is None else getattr(self.annotation.ours, name)
+            layer = None if self.annotation is None else self.annotation.ours.find(name)
             if (
                 layer is not None
                 and layer is active
@@ -256,7 +320,7 @@ class PromptLayers:
             for layer in self.wanted().ours.all:
                 layer.mode = "pan_zoom"
             return
-        self.axis()
+        self.check_in_sight()
         self.make_missing()
         annotation = self.wanted()
         name, mode, positive = _TOOLS[tool]
@@ -285,6 +349,7 @@ class PromptLayers:
                 self._viewer.layers.selection.active = active
 
     def _add(self, layer: Any) -> Any:
+        lie_in_slices(self._viewer, layer, self.wanted().image)
         self._viewer.add_layer(layer)
         return layer
 
@@ -293,6 +358,8 @@ class PromptLayers:
         if isinstance(layer, Labels):  # where napari takes strokes back, behind our steps
             layer.bind_key("Control-Z", lambda _: self.undo_wanted.emit())
             layer.bind_key("Control-Shift-Z", lambda _: self.redo_wanted.emit())
+        if isinstance(layer, Shapes):
+            layer.mouse_drag_callbacks.insert(0, self._on_press)
         for emitter, callback in self._connections(layer):
             emitter.connect(callback)
         return layer
@@ -300,7 +367,11 @@ class PromptLayers:
     def _connections(self, layer: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
         events = layer.events
         if isinstance(layer, Labels):
-            return (events.paint, self._on_paint), (events.labels_update, self._tell_stroke)
+            return (
+                (events.paint, self._on_paint),
+                (events.labels_update, self._tell_stroke),
+                (events.data, self._on_labels_data),
+            )
         return (events.data, self._on_layer_data), (events.mode, self._on_layer_mode)
 
     def _on_layer_data(self, event: Any) -> None:
@@ -308,9 +379,11 @@ class PromptLayers:
         action = str(getattr(event.action, "value", event.action))
         if self._is_writing or annotation is None or action not in _FINISHED:
             return
+        self._take_drawn(event.source)
         ours, known = annotation.ours, annotation.current
         if event.source not in ours.all:
             return
+        forget_undrawn(event.source)
         # What has no layer, as masks, or one that the user removed, stays.
         read = replace(read_prompts(ours.points, ours.boxes, ours.scribbles), masks=known.masks)
         if ours.points is None:
@@ -324,7 +397,14 @@ class PromptLayers:
 
     def _on_paint(self, event: Any) -> None:
         self._stroke = (event.source, event.value)
+        if self.annotation is not None:
+            self._take_drawn(event.source)
         self._tell_stroke(event)
+
+    def _on_labels_data(self, event: Any) -> None:
+        if self.annotation is not None:
+            self._take_drawn(event.source)
+        self.given.emit(event.source)
 
     def _tell_stroke(self, event: Any) -> None:
         """Say what was painted as soon as it is there: napari tells of some strokes just before."""
@@ -339,23 +419,50 @@ class PromptLayers:
         if is_applied(layers.voxels(layer, annotation.time), edits):
             self._stroke = None
             layers.forget_strokes(layer)
-            self.painted.emit(layer, edits)
+            if self._is_meant(layer, edits):
+                self.painted.emit(layer, edits)
+
+    def _is_meant(self, layer: Labels, edits: list[Edit]) -> bool:
+        """False, and what was painted is put back, where nobody can have seen what was painted on."""
+        annotation = self.wanted()
+        try:
+            check_has_slices(self._viewer, annotation.image)
+        except InputError as error:
+            label_map = layers.voxels(layer, annotation.time)
+            box, before = before_stroke(label_map, edits)
+            label_map[box.index] = before
+            layers.refresh(layer)
+            show_warning(str(error))
+            return False
+        return True
 
     def _on_dims_order(self) -> None:
         annotation = self.annotation
         if annotation is None:
             return
+        self.follow(annotation.image, annotation.ours)
         try:
             axis = self.axis()
-        except InputError:
-            return  # said when somebody tries to make a prompt
+        except InputError:  # said when somebody tries to make a prompt
+            self.tool_changed.emit()
+            return
         orient_view(self._viewer, annotation.image)
-        for layer in (annotation.ours.points, annotation.ours.boxes, annotation.ours.scribbles):
+        for layer in map(annotation.ours.find, ("points", "boxes", "scribbles")):
             if layer is not None:
                 set_axis(layer, axis)
         self.tool_changed.emit()
 
+    def _on_press(self, layer: Any, event: Any) -> None:
+        """Napari fails to draw a shape while the viewer is between two slices, as beside a scan of finer ones."""
+        if self.annotation is not None and layer in self.annotation.ours.all:
+            self._drawn_on = layer, self._viewer.dims.point
+            lie_in_slices(self._viewer, layer, self.annotation.image, exactly=True)
+
     def _on_step(self) -> None:
+        if self._drawn_on is not None and self._drawn_on[1] != self._viewer.dims.point:
+            layer, self._drawn_on = self._drawn_on[0], None
+            if self.annotation is not None and layer in self.annotation.ours.all:
+                lie_in_slices(self._viewer, layer, self.annotation.image)
         if self.annotation is not None and self.annotation.image.ndim == 4:
             time = self.time()
             if time != self.annotation.time:

@@ -55,6 +55,19 @@ def next_is_positive(layer: Points | Shapes) -> bool:
     return bool(layer.feature_defaults["label"].iloc[0] == POSITIVE)
 
 
+def forget_undrawn(layer: Points | Shapes) -> None:
+    """Drop what napari keeps of a shape that it gave up for want of corners: the next ones would be taken for it.
+
+    A lasso that is clicked twice on one spot, say: the shape goes, its features and colours stay.
+    """
+    count = len(layer.data)
+    if len(layer.features) > count:
+        layer.features = layer.features.iloc[:count]
+        drawn: Any = getattr(layer, "_data_view", None)
+        for name in ("_edge_color", "_face_color") if drawn is not None else ():
+            setattr(drawn, name, getattr(drawn, name)[:count])
+
+
 def read_prompts(points: Points | None, boxes: Shapes | None, scribbles: Shapes | None) -> VolumePrompts:
     """All prompts in the three layers (None: it is not there), in the order they were made."""
     prompts = VolumePrompts(() if points is None else _read_points(points))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QHBoxLayout, QLabel, QWidget
 
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.predict.propagation import PropagationSettings
-from napari_medicosam.ui.controls import button, combo, number_box, told
+from napari_medicosam.ui.controls import button, close_together, combo, number_box, told
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -26,8 +25,8 @@ _UNITS = {"%": "of the box's side", "px": "pixels", "mm": "millimetres, for imag
 _DECIMALS = 3
 
 
-class PropagationSettingsBox(QCollapsible):
-    """Mode, box growth and stop rule; folded away at first, as the defaults were measured.
+class PropagationSettingsBox(QGroupBox):
+    """Mode, box growth and stop rule; the defaults were measured.
 
     Args:
         session: its `propagation_settings` are shown and changed.
@@ -70,42 +69,34 @@ class PropagationSettingsBox(QCollapsible):
         self._reset = button("Defaults", "Back to the settings that were measured to be best on average")
         self._said = QLabel()
         self._said.setWordWrap(True)
-        self.setContent(self._form())
-        for around in (self.layout(), self.content().layout()):
-            if around is not None:
-                around.setContentsMargins(0, 0, 0, 0)
-        self.toggleButton().setToolTip(
-            "How an object is followed, and where it ends; tune it on a finished object"
-        )
-        self.setCollapsedIcon("▸")
-        self.setExpandedIcon("▾")
-        self.setDuration(0)
-        self.collapse(animate=False)
+        self._lay_out()
 
-    def _form(self) -> QWidget:
+    def _lay_out(self) -> None:
         growth = QWidget()
         row = QHBoxLayout(growth)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._growth, stretch=1)
         row.addWidget(self._unit)
-        content = QWidget()
-        grid = QGridLayout(content)
-        grid.setContentsMargins(0, 0, 0, 0)
+        form = QFormLayout(self)
+        close_together(form)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         fields = {
             "Prompt with": self._mode,
             "Box growth": growth,
             "Stop at IoU": self._iou,
             "Confidence": self._confidence,
         }
-        for number, (text, field) in enumerate(fields.items()):
-            grid.addWidget(QLabel(text), number, 0)
-            grid.addWidget(field, number, 1)
+        for text, field in fields.items():
+            form.addRow(text, field)
+            field.setAccessibleName(text)
+        self._growth.setAccessibleName("Box growth")
+        self._unit.setAccessibleName("Unit of the growth")
         buttons = QHBoxLayout()
         buttons.addWidget(self._tune, stretch=1)
         buttons.addWidget(self._reset)
-        grid.addLayout(buttons, len(fields), 0, 1, 2)
-        grid.addWidget(self._said, len(fields) + 1, 0, 1, 2)
-        return content
+        form.addRow(buttons)
+        form.addRow(self._said)
 
     def _connect(self) -> None:
         self._mode.activated.connect(self._on_changed)
@@ -133,6 +124,7 @@ class PropagationSettingsBox(QCollapsible):
         self._tune.setEnabled(self._session.is_3d and self._session.has_mask)
         self._reset.setEnabled(settings != PropagationSettings())
         self._said.setText(self._about_tuning())
+        self._said.setVisible(bool(self._said.text()))
 
     def _about_tuning(self) -> str:
         tuning = self._session.tuning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -14,8 +14,11 @@ from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.errors import InputError, MedicoSamError
 from napari_medicosam.predict.propagation import ObjectRun, PropagationSettings, gaps_of
 from napari_medicosam.ui import committing
+from napari_medicosam.ui.answers import with_mask, write_result
 from napari_medicosam.ui.log_entries import propagated, propagated_slice
+from napari_medicosam.ui.slice_scores import score_of
 from napari_medicosam.ui.tasks import ObjectPart, Propagation
+from napari_medicosam.ui.users_word import with_users_word
 
 if TYPE_CHECKING:
     from napari_medicosam.core.history import Step
@@ -123,7 +126,10 @@ class Propagations:
             return  # the user went on to another time point
         parts = [part for part in (self._part(ask, one) for one in ask.object_ids) if part is not None]
         if not parts:
-            raise InputError("nothing to propagate: the object has no mask on its prompted slices")
+            first, last = ask.z_range
+            raise InputError(
+                f"nothing to propagate: no slice from {first} to {last - 1} that was prompted or painted has a mask"
+            )
         changed = tuple(part for part in parts if part.filled_from)
         if not changed:
             show_info("Nothing to propagate again: no prompted or painted slice has changed since")
@@ -149,12 +155,13 @@ class Propagations:
         anchors: dict[int, SegmentResult] = {}
         stops: set[int] = set()
         prompts, absent = annotation.table.prompts_of(object_id), annotation.table.anchors_of(object_id)
+        first, last = ask.z_range
         for plane in annotation.user_planes_of(object_id):
-            if plane.axis != axis:
+            if plane.axis != axis or not first <= plane.index < last:
                 continue
             mask = annotation.mask_of(object_id, plane)
             if mask.any():
-                sure = annotation.score_of(object_id, plane, mask)
+                sure = score_of(annotation, object_id, plane, mask)
                 anchors[plane.index] = SegmentResult(
                     plane, mask, Region.of_mask(mask), sure, _SIDE, object_id
                 )
@@ -162,7 +169,6 @@ class Propagations:
                 stops.add(plane.index)
         if not anchors:
             return None
-        first, last = ask.z_range
         if ask.direction == "up":
             first = max(first, min(anchors))
         if ask.direction == "down":
@@ -207,14 +213,18 @@ class Propagations:
         record = annotation.table.records.get(result.object_id)
         if record is None or record.is_locked:  # since it began
             return
-        kept = _with_users_word(annotation, result)
+        word = with_users_word(annotation, result.object_id, result.plane, result.mask)
+        kept = with_mask(result, word)
         if kept is not result:
             result, number = kept, None  # no longer what the model said
         self._bench.layers.make_missing()
-        running.step = annotation.step_for(running.step, result.plane, result.object_id)
+        step = annotation.step_for(running.step, result.plane, result.object_id)
+        if step is not running.step:
+            annotation.forget_if_empty(running.step)  # all that it might have held comes later
+            running.step = step
         with annotation.log.instead(self._entry(running, result, number)):
             if annotation.is_edited(result.object_id):
-                annotation.write_result(result, running.step)
+                write_result(annotation, result, running.step)
             else:
                 committing.write_result(annotation, result, running.step)
         running.written.add((result.object_id, result.plane))
@@ -222,7 +232,7 @@ class Propagations:
 
     def _entry(self, running: _Running, result: SegmentResult, number: int | None) -> PropagatedSlice | None:
         logged = running.logged
-        if number is None or logged is None:
+        if number is None or logged is None or running.annotation.keeps_own:
             return None
         if logged.model is None:
             how = running.run.parts[0].run.settings
@@ -256,21 +266,7 @@ class Propagations:
     def _on_end(self, running: _Running) -> None:
         if self._running is running:
             self._running = None
-        if not running.written and set(running.step.swaps) == {("table", running.annotation.time)}:
-            running.annotation.history.discard(running.step)
+        running.annotation.forget_if_empty(running.step)
         if self._bench.annotation is not None:
             self._bench.layers.refresh()
         self._bench.events.changed.emit()
-
-
-def _with_users_word(annotation: Annotation, result: SegmentResult) -> SegmentResult:
-    """The same, but where it crosses the user's slices along other axes: there the object stays as it is."""
-    plane, kept = result.plane, np.zeros(result.mask.shape, dtype=bool)
-    axes = [axis for axis in range(3) if axis != plane.axis]
-    for users in annotation.user_planes_of(result.object_id):
-        if users.axis != plane.axis:
-            np.moveaxis(kept, axes.index(users.axis), 0)[users.index] = True
-    if not kept.any():
-        return result
-    mask = np.where(kept, annotation.mask_of(result.object_id, plane), result.mask)
-    return replace(result, mask=mask, region=Region.of_mask(mask))

@@ -5,18 +5,19 @@ Also holds what must not go wrong between the two: an answer that is older than 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_info
 
 from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.core.prompt_derivation import box_around, box_beside
-from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
-from napari_medicosam.ui import committing
-from napari_medicosam.ui.annotation import Annotation, MaskHint
+from napari_medicosam.ui import answers, committing
+from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.log_entries import answered
+from napari_medicosam.ui.requests import request_for
+from napari_medicosam.ui.users_word import with_strokes_since, with_users_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.history import Step
-    from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
+    from napari_medicosam.core.mask_log import Answered
+    from napari_medicosam.core.results import SegmentRequest, SegmentResult
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.workbench import Workbench
@@ -91,7 +93,7 @@ class Questions:
             self._open.pop(key, None)
             is_current = annotation is self._bench.annotation and annotation.is_edited(object_id)
             if is_current and plane in annotation.current.planes:
-                self._ask(self.request(plane), step, None)
+                self._ask(plane, None, step)
 
     def forget(self, step: Step | None = None) -> None:
         """Answers that are missing, of one step or of all, will be dropped; nobody has asked then."""
@@ -103,49 +105,6 @@ class Questions:
         for questions in (self._open, self._unasked):
             for key in [key for key in questions if key[0].image is image]:
                 del questions[key]
-
-    def request(self, plane: SlicePlane, before: VolumePrompts | None = None) -> SegmentRequest:
-        """All that the model needs to know about the current object on a slice, frozen.
-
-        Args:
-            plane: a slice with prompts.
-            before: the prompts before the last change. Where it only added some the last mask is refined;
-                where it moved or removed one, or for None, the slice starts afresh.
-        """
-        annotation = self._bench.wanted()
-        size_yx = plane.size_yx(annotation.shape_zyx)
-        prompts, hint = annotation.current.on(plane, size_yx), MaskHint()
-        if before is not None and annotation.current.grew_from(before, plane):
-            hint = annotation.mask_hint(plane)
-            if prompts.mask is not None and _differs(prompts.mask, before.on(plane, size_yx).mask):
-                # What was drawn now belongs to the object, beside what it was.
-                hint = MaskHint(mask=prompts.mask | annotation.mask(plane))
-            if hint.logits is not None:
-                prompts = replace(prompts, mask=None, box=prompts.box or hint.box)
-            elif hint.mask is not None:
-                # A mask and a click without a box ruin what was good (docs/tuning.md, Corrections).
-                box = prompts.box or box_around(hint.mask, prompts.points)
-                prompts = replace(prompts, mask=hint.mask, box=box)
-        self._generation += 1
-        return SegmentRequest(
-            image_slice=np.asarray(plane.cut(annotation.volume)),
-            prompts=prompts,
-            previous_logits=hint.logits,
-            object_id=annotation.object_id,
-            generation=self._generation,
-            previous_view=hint.view,
-            nearby_box=self._box_beside(plane, prompts.points),
-        )
-
-    def _box_beside(self, plane: SlicePlane, points: Iterable[PointPrompt]) -> BoxPrompt | None:
-        """About where the object is on the nearest slice that it has a mask on, if one is near."""
-        annotation = self._bench.wanted()
-        return box_beside(
-            lambda index: annotation.mask(SlicePlane(plane.axis, index)),
-            plane.index,
-            annotation.shape_zyx[plane.axis],
-            points,
-        )
 
     def change_prompts(self, prompts: VolumePrompts) -> None:
         """Ask about the slices whose prompts changed, and only about these.
@@ -173,9 +132,11 @@ class Questions:
         for plane in changed:
             key = annotation, annotation.object_id, plane
             if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
-                self._erase(plane, step)
+                nothing = np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool)
+                left = self._with_users_word(annotation, annotation.object_id, plane, nothing)
+                self._take_back(plane, left, step)
             elif self.is_live:
-                self._ask_since(key, self._unasked.pop(key, before), step)
+                self._ask(plane, self._unasked.pop(key, before), step)
             else:
                 self._unasked.setdefault(key, before)
         self._bench.events.changed.emit()
@@ -211,7 +172,7 @@ class Questions:
         annotation = self._bench.wanted()
         for plane in planes:
             key = annotation, annotation.object_id, plane
-            self._ask_since(key, self._unasked.pop(key), step)
+            self._ask(plane, self._unasked.pop(key), step)
 
     def _unasked_planes(self) -> list[SlicePlane]:
         """Of the current object; prompts that were taken back since are not asked about."""
@@ -226,13 +187,17 @@ class Questions:
             and plane in annotation.current.planes
         ]
 
+    def has_candidates(self, plane: SlicePlane) -> bool:
+        """True when `next_candidate` has another mask to take."""
+        annotation = self._bench.wanted()
+        return annotation.is_edited(annotation.object_id) and answers.has_candidates(annotation, plane)
+
     def next_candidate(self, plane: SlicePlane) -> bool:
         """Take another of the masks that the one click on a slice may mean. False when there is none."""
         annotation = self._bench.wanted()
-        step = annotation.begin("candidate")
-        if not annotation.is_edited(annotation.object_id) or not annotation.next_candidate(plane, step):
-            annotation.history.discard(step)
+        if not self.has_candidates(plane):
             return False
+        answers.next_candidate(annotation, plane, annotation.begin("candidate"))
         self._bench.show(plane, annotation.object_id)
         self._bench.events.changed.emit()
         return True
@@ -250,7 +215,7 @@ class Questions:
         prompts = annotation.current
         for plane in planes:
             prompts = prompts.without(plane)
-            self._erase(plane, step)
+            self._take_back(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
         object_id = annotation.object_id
         table = annotation.table.with_prompts(object_id, prompts)
         anchors = table.anchors_of(object_id)
@@ -259,14 +224,14 @@ class Questions:
 
     # ------------------------------------------------------------------ out and back
 
-    def _ask_since(self, key: Key, before: VolumePrompts | None, step: Step) -> None:
-        self._ask(self.request(key[-1], before), step, before)
-
-    def _ask(self, request: SegmentRequest, step: Step, before: VolumePrompts | None) -> None:
+    def _ask(self, plane: SlicePlane, before: VolumePrompts | None, step: Step) -> None:
+        """Ask about a slice of the current object, whose prompts were `before` when it was asked about last."""
         annotation, settings = self._bench.wanted(), self._bench.settings()
-        key = (annotation, request.object_id, request.plane)
+        self._generation += 1
+        request = request_for(annotation, plane, before, self._generation)
+        key = (annotation, request.object_id, plane)
         self._open[key] = _Open(request.generation, step, before)
-        answer = annotation.answers.get((request.object_id, request.plane))
+        answer = annotation.answers.get((request.object_id, plane))
         asked = _Asked(settings, request, None if answer is None else answer.number)
         self._bench.runner.submit(
             partial(self._bench.worker.segment, settings, request),
@@ -282,53 +247,75 @@ class Questions:
         known = self._open.get(key)
         if self._bench.annotation is None or known is None or known.generation != result.generation:
             return  # prompts have changed since, or went away
+        del self._open[key]
         record = annotation.table.records.get(result.object_id)
         if record is not None and record.is_locked:  # since it was asked
             self._unasked[key] = known.before
             return
         self._bench.layers.make_missing()
-        use = self._bench.worker.use_of(asked.settings)
-        entry = answered(annotation, use, asked.request, asked.previous)
         if annotation.is_edited(result.object_id):
-            mask = annotation.with_strokes_since(known.step, result.plane, result.mask)
-            is_painted = mask is not result.mask
-            if is_painted:
-                result, entry = replace(result, mask=mask, region=Region.of_mask(mask)), None
-            step = annotation.step_for(known.step, result.plane, result.object_id)
-            with annotation.log.instead(entry):
-                box = result.asked_box or asked.request.prompts.box
-                annotation.write_answer(result, box, step, None if entry is None else entry.number)
-            now = self._bench.settings()
-            is_same = (asked.settings.model, asked.settings.window) == (now.model, now.window)
-            if is_painted or not is_same:
-                # Its logits know nothing of the stroke, or mean nothing to another model.
-                annotation.answers.pop((result.object_id, result.plane), None)
+            self._write(annotation, asked, result, known.step)
         elif record is not None:  # the user has gone on to another object meanwhile
-            late = annotation.begin_late(result.object_id)
-            with annotation.log.instead(entry):
-                is_written = committing.write_committed(
-                    annotation, result.plane, result.mask, result.object_id, late
-                )
-            if not is_written:
-                annotation.history.discard(late)
+            self._write_late(annotation, asked, result)
         self._bench.show(result.plane, result.object_id)
+
+    def _write(self, annotation: Annotation, asked: _Asked, answer: SegmentResult, since: Step) -> None:
+        plane, object_id = answer.plane, answer.object_id
+        mask = with_strokes_since(annotation, since, plane, answer.mask)
+        is_painted = mask is not answer.mask
+        result = answers.with_mask(answer, self._with_users_word(annotation, object_id, plane, mask))
+        entry = self._entry(annotation, asked) if result is answer else None
+        step = annotation.step_for(since, plane, object_id)
+        with annotation.log.instead(entry):
+            box = result.asked_box or asked.request.prompts.box
+            answers.write_answer(annotation, result, box, step, None if entry is None else entry.number)
+        if result.mask.any() and not annotation.mask(plane).any():
+            show_info("Nothing is left of this mask: other objects, or what Overlap is set to, keep it out")
+        now = self._bench.settings()
+        is_same = (asked.settings.model, asked.settings.window) == (now.model, now.window)
+        if is_painted or not is_same:
+            # Its logits know nothing of the stroke, or mean nothing to another model.
+            annotation.answers.pop((object_id, plane), None)
+
+    def _write_late(self, annotation: Annotation, asked: _Asked, answer: SegmentResult) -> None:
+        """Write an answer about an object that is committed meanwhile."""
+        plane, object_id = answer.plane, answer.object_id
+        mask = self._with_users_word(annotation, object_id, plane, answer.mask)
+        entry = self._entry(annotation, asked) if mask is answer.mask else None
+        late = annotation.begin_late(object_id)
+        with annotation.log.instead(entry):
+            is_written = committing.write_committed(annotation, plane, mask, object_id, late)
+        if not is_written:
+            annotation.history.discard(late)
+
+    def _entry(self, annotation: Annotation, asked: _Asked) -> Answered | None:
+        use = self._bench.worker.use_of(asked.settings)
+        return answered(annotation, use, asked.request, asked.previous)
+
+    def _with_users_word(
+        self, annotation: Annotation, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """The mask, but as the object is on the user's slices of other axes that have their own mask."""
+        unanswered = {
+            other
+            for known, one, other in (*self._open, *self._unasked)
+            if known is annotation and one == object_id
+        }
+        return with_users_word(annotation, object_id, plane, mask, unanswered)
 
     def _on_question_end(self, key: Key, generation: int) -> None:
         known = self._open.get(key)
-        if known is not None and known.generation == generation:
-            del self._open[key]
+        if known is not None and known.generation == generation:  # it failed: nobody has an answer
+            self._unasked[key] = self._open.pop(key).before
         self._on_answered()
         self._bench.events.changed.emit()
 
-    def _erase(self, plane: SlicePlane, step: Step) -> None:
+    def _take_back(self, plane: SlicePlane, left: NDArray[np.bool_], step: Step) -> None:
+        """The slice has no prompts any more: what is left of the mask, and no answer is wanted."""
         annotation = self._bench.wanted()
         key = annotation, annotation.object_id, plane
         if key in self._open:  # undo may bring it back
             self._unasked[key] = self._open.pop(key).before
         annotation.answers.pop((annotation.object_id, plane), None)
-        annotation.write(plane, np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool), step)
+        annotation.write(plane, left, step)
         self._bench.show(plane, annotation.object_id)
-
-
-def _differs(mask: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> bool:
-    return other is None or not np.array_equal(mask, other)

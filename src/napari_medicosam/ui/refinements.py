@@ -9,7 +9,8 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui import committing
+from napari_medicosam.ui.spacing import spacing_zyx
 from napari_medicosam.ui.tasks import cleaned
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Refinements:
             InputError: without a mask, for a locked object, or an image whose layer has no spacing.
         """
         annotation, packed = self.mask_to("clean up")
-        shape, spacing = annotation.shape_zyx, layers.spacing_zyx(annotation.image)
+        shape, spacing = annotation.shape_zyx, spacing_zyx(annotation.image)
         self._bench.runner.submit(
             lambda report: cleaned(packed, shape, spacing, settings),
             partial(self.put_cleaned, annotation, (annotation.object_id, packed)),

@@ -201,7 +201,7 @@ class ReviewChart(QWidget):
 
     def _paint_cursor(self, painter: QPainter) -> None:
         here, shown = self._here, self._shown
-        if here is None:
+        if here is None or not self._reviews:  # the hint is to be read
             return
         _, areas = self._lanes()
         colour = ground(self.palette(), 230)

@@ -60,7 +60,7 @@ PREDICTED = Curve(
 NEIGHBOUR = Curve(
     "neighbour_iou",
     "neighbour IoU",
-    "How like the mask is to that of a slice beside it, 0 to 1: the higher of the two",
+    "How like the mask is to that of a slice beside it, 0 to 1: the higher of the two; nothing without one",
     Ink("#e69f00", "#9a5b00"),
     Qt.PenStyle.DashLine,
 )

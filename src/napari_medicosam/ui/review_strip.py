@@ -60,7 +60,7 @@ class ReviewStrip(QWidget):
         self._chart = ReviewChart(session=session)
         self._legend = _Legend()
         self._summary = ""
-        self._next = button("Next doubtful slice", "Go to the next slice that deserves a second look")
+        self._next = button("Next doubtful", "Go to the next slice that deserves a second look")
         self._absent = button(
             "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
         )
@@ -97,7 +97,7 @@ class ReviewStrip(QWidget):
         self._next.setEnabled(bool(doubtful))
         is_there = session.record is not None and session.has_user_slices(session.object_id)
         self._absent.setEnabled(is_there)
-        self._next.setText(f"Next doubtful slice ({len(doubtful)})" if doubtful else "Next doubtful slice")
+        self._next.setText(f"Next doubtful ({len(doubtful)})" if doubtful else "Next doubtful")
         self.setVisible(session.is_3d)
         self._on_step()
 
@@ -136,7 +136,7 @@ class _Legend(QWidget):
         area = self._entry(_area, "area", _AREA_TIP, "area")
         for row, part in enumerate((self._curve(PREDICTED), self._curve(NEIGHBOUR), area, self._votes)):
             cells.addWidget(part, row, 0)
-        cells.addWidget(self._entry(_doubt, "doubtful", _DOUBT_TIP), 0, 1)
+        cells.addWidget(self._entry(_doubt, "doubt", _DOUBT_TIP), 0, 1)
         cells.addWidget(self._entry(_anchor, "yours", _ANCHOR_TIP), 1, 1)
         cells.setColumnStretch(0, 1)
 
@@ -147,9 +147,7 @@ class _Legend(QWidget):
     def show_numbers(self, review: SliceReview | None) -> None:
         """Of this slice."""
         for field, (name, label) in self._numbers.items():
-            value = None if review is None else getattr(review, field)
-            number = "–" if value is None else f"{value:.2f}" if field != "area" else f"{value} px"
-            label.setText(f"{name} <b>{number}</b>")
+            label.setText(f"{name} <b>{_number(review, field)}</b>")
 
     def _curve(self, curve: Curve) -> QWidget:
         return self._entry(partial(_line, curve), curve.name, curve.tip, curve.field)
@@ -158,7 +156,7 @@ class _Legend(QWidget):
         label = QLabel(name)
         if field:
             self._numbers[field] = name, label
-        entry = _row(_Sample(paint), label)
+        entry = _row(_Sample(paint, 1.0 if field else 0.7), label)
         entry.setToolTip(tip)
         return entry
 
@@ -168,13 +166,14 @@ class _Sample(QWidget):
 
     Args:
         paint: draws it into a rectangle, in the colours of a palette.
+        width: in lines of text.
     """
 
-    def __init__(self, paint: _Paint) -> None:
+    def __init__(self, paint: _Paint, width: float) -> None:
         super().__init__()
         self._paint = paint
         line = self.fontMetrics().height()
-        self.setFixedSize(QSize(round(1.5 * line), line))
+        self.setFixedSize(QSize(round(width * line), line))
 
     def paintEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
         """Draw it."""
@@ -184,11 +183,20 @@ class _Sample(QWidget):
         painter.end()
 
 
+def _number(review: SliceReview | None, field: str) -> str:
+    """One number of a slice in a word."""
+    value = None if review is None else getattr(review, field)
+    if value is not None:
+        return f"{value} px" if field == "area" else f"{value:.2f}"
+    is_yours = review is not None and review.is_anchor and field == PREDICTED.field
+    return "yours" if is_yours else "–"
+
+
 def _row(*parts: QWidget) -> QWidget:
     made = QWidget()
     row = QHBoxLayout(made)
     row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
+    row.setSpacing(3)
     for part in parts:
         row.addWidget(part)
     row.addStretch(1)

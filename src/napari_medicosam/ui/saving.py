@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.spacing import spacing_zyx
 from napari_medicosam.ui.tasks import save_labels, save_measurements, save_table
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ class Saving:
             InputError: when nothing was segmented yet.
         """
         annotation = self._bench.wanted()
-        if annotation.labels is None:
+        known = annotation.ours.label_map("labels")
+        if known is None:
             raise InputError("nothing to save: segment an object first")
-        label_map = np.array(annotation.labels.data)
-        for known in self._images.times_of(annotation.image):
-            committing.put_into(known, layers.voxels(label_map, known.time))
+        label_map = np.array(known)
+        for one in self._images.times_of(annotation.image):
+            committing.put_into(one, layers.voxels(label_map, one.time))
         return label_map
 
     def labels(self, path: Path, noted: Callable[[], Callable[[], None]]) -> None:
@@ -59,6 +61,7 @@ class Saving:
         """
         label_map = self.label_map()
         annotation = self._bench.wanted()
+        self._bench.layers.make_missing()
         layer: Any = annotation.labels
         _, meta, _ = layer.as_layer_data_tuple()
         names = {record.object_id: record.name for record in annotation.table.records.values()}
@@ -76,7 +79,7 @@ class Saving:
         records = annotation.table.records.values()
         names = {record.object_id: record.name for record in records}
         classes = {record.object_id: class_name(record.class_id) for record in records}
-        spacing = layers.spacing_zyx(annotation.image)
+        spacing = spacing_zyx(annotation.image)
         task = partial(save_measurements, path, label_map, image, spacing, (names, classes))
         self._write(path, task)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
-    QFormLayout,
     QGridLayout,
     QGroupBox,
     QHBoxLayout,
@@ -22,20 +19,21 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.clean_up_form import CleanUpForm
-from napari_medicosam.ui.controls import ScrollColumn, button, close_together, combo, told
+from napari_medicosam.ui.controls import ScrollColumn, button, close_together, told
 from napari_medicosam.ui.help_panel import toggle_help
-from napari_medicosam.ui.model_choices import ZOOM_HELP, model_choices, next_step
+from napari_medicosam.ui.image_box import ImageBox
+from napari_medicosam.ui.key_map import on_keys_changed, with_keys
+from napari_medicosam.ui.model_choices import next_step
+from napari_medicosam.ui.more_settings import MoreSettings
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
 from napari_medicosam.ui.series_bar import SeriesBar
 from napari_medicosam.ui.session_menu import RestoreBar, SessionButton
-from napari_medicosam.ui.window_box import WindowBox
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
 
-_OTHER_FILE = "From file …"
 _TOOLS = {
     "point+": ("Point +", "Click on the object (Q toggles + and −)"),
     "scribble+": ("Scribble +", "Draw a stroke along the object (Q toggles + and −)"),
@@ -49,7 +47,6 @@ _TOOLS_IN_A_ROW = 3
 _NARROW, _ROOM = 32, 10
 _STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; font-weight: bold; }"
 """A blue that can be seen on the ground of light and dark themes."""
-_CHECKPOINTS = "Checkpoints (*.pth *.pt *.safetensors)"
 _LABEL_FILES = (
     "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
     ";;DICOM segmentation (*.dcm);;OME-Zarr (*.zarr)"
@@ -66,19 +63,24 @@ class SegmentWidget(QWidget):
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._model_files: list[str] = []
+        self._error = ""
         self._build_ui()
         self._connect()
-        self._refresh_models()
-        self._refresh_images()
+        self._show_keys()
         self._refresh_state()
 
     def _build_ui(self) -> None:
         content = QWidget()
         parts = QVBoxLayout(content)
         parts.setContentsMargins(0, 0, 0, 0)
+        parts.setSpacing(4)
         self._propagation = PropagationBox(session=self._session)
-        for part in (self._image_part(), self._prompt_part(), self._propagation, self._object_part()):
+        self._image_box = ImageBox(session=self._session)
+        prompts, objects = self._prompt_part(), self._object_part()
+        self._more = MoreSettings(
+            session=self._session, overlap=self._objects.overlap, details=self._propagation.details
+        )
+        for part in (self._image_box, prompts, self._propagation, objects, self._more):
             parts.addWidget(part)
         parts.addStretch(1)
 
@@ -92,11 +94,13 @@ class SegmentWidget(QWidget):
         last.addWidget(self._help)
         layout = QVBoxLayout(self)
         close_together(layout)
+        layout.setContentsMargins(2, 4, 2, 4)
         layout.addWidget(SeriesBar(session=self._session, parent=self))
         self._restore_bar = RestoreBar(session=self._session)
         layout.addWidget(self._restore_bar)
         layout.addWidget(self._state_part())
-        layout.addWidget(ScrollColumn(content), stretch=1)
+        self._column = ScrollColumn(content)
+        layout.addWidget(self._column, stretch=1)
         layout.addLayout(last)
 
     def _state_part(self) -> QWidget:
@@ -119,55 +123,22 @@ class SegmentWidget(QWidget):
         grid.setColumnStretch(0, 1)
         return part
 
-    def _image_part(self) -> QWidget:
-        self._image = combo("The image or volume to segment")
-        self._model = combo("The model; large ones are downloaded when first used")
-        self._window = WindowBox(session=self._session, windowing=self._session.windowing)
-        self._zoom = combo(
-            "How closely the model looks: a small object loses its shape when the whole slice is shown"
-        )
-        for name, tip in ZOOM_HELP.items():
-            self._zoom.addItem(name)
-            self._zoom.setItemData(self._zoom.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self._ahead = QCheckBox("encode ahead")
-        self._ahead.setToolTip(
-            "While nothing else is to be done, the slices that come next as you scroll are encoded, so that they "
-            "answer at once; without, a slice is encoded when it is first asked about"
-        )
-        zoom_and_ahead = QHBoxLayout()
-        zoom_and_ahead.addWidget(self._zoom, stretch=1)
-        zoom_and_ahead.addWidget(self._ahead)
-        part = QGroupBox("Image and model")
-        form = QFormLayout(part)
-        close_together(form)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for text, row in (
-            ("Image", self._image), ("Model", self._model), ("Window", self._window), ("Zoom", zoom_and_ahead),
-        ):  # fmt: skip
-            form.addRow(text, row)
-        return part
-
     def _prompt_part(self) -> QWidget:
         self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
         self._undo = button("Undo", "Take back the last step: prompt, stroke, propagation, commit …")
         self._redo = button("Redo", "Do again what was taken back last")
         self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
-        self._live = QCheckBox("live")
-        self._live.setToolTip(
-            "The mask follows every prompt at once; without, it waits for Segment: for slow models"
-        )
+        self._another = button("", "")
         self._segment = button("Segment", "Segment the slices whose prompts have changed")
         part = QGroupBox("Prompt the object")
         grid = QGridLayout(part)
         close_together(grid)
         for number, tool in enumerate(self._tools.values()):
             grid.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
-        for row, others in enumerate(
-            ((None, self._live, self._segment), (self._undo, self._redo, self._clear)), start=2
-        ):
-            for column, other in enumerate(others):
-                if other is not None:
-                    grid.addWidget(other, row, column)
+        grid.addWidget(self._another, 2, 1, 1, 2)
+        for column, step in enumerate((self._undo, self._redo, self._clear)):
+            grid.addWidget(step, 3, column)
+        grid.addWidget(self._segment, 4, 0, 1, _TOOLS_IN_A_ROW)
         for column in range(_TOOLS_IN_A_ROW):
             grid.setColumnStretch(column, 1)
         return part
@@ -185,43 +156,42 @@ class SegmentWidget(QWidget):
         return part
 
     def _connect(self) -> None:
-        self._image.activated.connect(self._on_image_activated)
-        self._model.opening.connect(self._refresh_models)
-        self._model.activated.connect(self._on_model_activated)
-        self._zoom.activated.connect(self._on_zoom_activated)
-        self._ahead.clicked.connect(self._on_ahead_clicked)
         for name, tool in self._tools.items():
             tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
         self._undo.clicked.connect(self._on_undo_clicked)
         self._redo.clicked.connect(self._on_redo_clicked)
+        self._another.clicked.connect(self._on_another_clicked)
         self._clear.clicked.connect(self._on_clear_clicked)
         self._cancel.clicked.connect(self._session.cancel)
         self._save.clicked.connect(self._on_save_clicked)
         self._help.clicked.connect(self._on_help_clicked)
-        self._live.clicked.connect(self._on_live_clicked)
         self._segment.clicked.connect(self._on_segment_clicked)
         events = self._session.events
-        events.changed.connect(self._on_session_changed)
-        events.tool_changed.connect(self._refresh_state)
-        events.preview_changed.connect(self._refresh_state)
+        for action in (events.changed, events.tool_changed, events.preview_changed):
+            action.connect(self._on_session_changed)
         events.busy_changed.connect(self._on_busy_changed)
         events.progress.connect(self._on_progress)
         events.error.connect(self._on_session_error)
         events.saved.connect(self._on_saved)
+        self._session.viewer.dims.events.current_step.connect(self._on_step)
+        for fold in (self._image_box, self._more):
+            fold.opened.connect(partial(self._column.reveal, fold))
+        on_keys_changed(self._show_keys)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
         """Show what was added while the dock was closed."""
-        self._refresh_models()
+        self._image_box.refresh_models()
         super().showEvent(event)
 
     # ------------------------------------------------------------------ from the session
 
     def _on_session_changed(self) -> None:
-        self._refresh_images()
+        self._error = ""
         self._refresh_state()
 
     def _on_busy_changed(self, is_busy: bool) -> None:
         if is_busy:
+            self._error = ""
             self._bar.setRange(0, 0)
         self._refresh_state()
 
@@ -231,39 +201,18 @@ class SegmentWidget(QWidget):
         self._status.setText(text)
 
     def _on_session_error(self, message: str) -> None:
+        """It stays until the user goes on: what runs ends with it, and a notification soon goes."""
+        self._error = message
         self._status.setText(message)
+
+    def _on_step(self) -> None:
+        """Another slice has other masks to choose from."""
+        self._another.setEnabled(self._session.has_candidates)
+        if not self._session.is_busy:
+            self._show_next_step()
 
     def _on_saved(self, path: str) -> None:
         show_info(f"Saved: {path}")
-
-    def _refresh_images(self) -> None:
-        """The combo follows the layer list; the first image that can be segmented is taken by itself."""
-        images = [layer for layer in self._session.viewer.layers if isinstance(layer, Image)]
-        known = [(self._image.itemText(i), self._image.itemData(i)) for i in range(self._image.count())]
-        if known != [(layer.name, layer) for layer in images]:
-            self._image.clear()
-            for layer in images:
-                self._image.addItem(layer.name, layer)
-                layer.events.name.connect(self._on_session_changed)
-        if self._session.image is None:
-            first = next((layer for layer in images if layer.ndim in (2, 3)), None)
-            if first is not None:
-                self._choose_image(first)
-        self._image.setCurrentIndex(self._image.findData(self._session.image))
-
-    def _refresh_models(self) -> None:
-        """The combo follows the list of models, to which a finetuning run or a command may have added one."""
-        files = [(path, Path(path).name, path) for path in self._model_files]
-        choices = [*model_choices(), *files, ("", _OTHER_FILE, "")]
-        box = self._model
-        if [(name, text) for name, text, _ in choices] != [
-            (box.itemData(i), box.itemText(i)) for i in range(box.count())
-        ]:
-            box.clear()
-            for name, text, tip in choices:
-                box.addItem(text, name)
-                box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        box.setCurrentIndex(box.findData(self._session.model))
 
     def _refresh_state(self) -> None:
         session = self._session
@@ -275,7 +224,7 @@ class SegmentWidget(QWidget):
         self._clear.setEnabled(has_prompts)
         self._undo.setEnabled(session.can_undo)
         self._redo.setEnabled(session.can_redo)
-        self._live.setChecked(session.is_live)
+        self._more.refresh()
         self._segment.setVisible(not session.is_live)
         self._segment.setEnabled(session.has_unasked_prompts)
         self._objects.refresh()
@@ -284,40 +233,24 @@ class SegmentWidget(QWidget):
         self._session_menu.refresh()
         self._restore_bar.refresh()
         self._propagation.refresh()
-        self._zoom.setCurrentText(session.zoom.policy)
-        self._ahead.setChecked(session.encodes_ahead)
         self._bar.setVisible(session.is_busy)
         self._cancel.setVisible(session.is_busy)
-        self._status.setText(next_step(session))
+        self._another.setEnabled(session.has_candidates)
+        self._show_next_step()
+
+    def _show_next_step(self) -> None:
+        self._status.setText(self._error or next_step(self._session))
+
+    def _show_keys(self) -> None:
+        self._another.setText(with_keys("Another mask", "next_candidate"))
+        self._another.setToolTip(
+            with_keys(
+                "One click may mean the whole, a part, or a part of that: show the next of these masks",
+                "next_candidate",
+            )
+        )
 
     # ------------------------------------------------------------------ to the session
-
-    def _choose_image(self, layer: Any) -> None:
-        with told():
-            self._session.set_image(layer)
-            self._session.prepare()
-
-    def _on_image_activated(self, index: int) -> None:
-        self._choose_image(self._image.itemData(index))
-        self._refresh_images()
-
-    def _on_model_activated(self, index: int) -> None:
-        name = self._model.itemData(index)
-        if not name:
-            name, _ = QFileDialog.getOpenFileName(self, "Weights of a model", "", _CHECKPOINTS)
-            if name and name not in self._model_files:
-                self._model_files.append(name)
-        if name:
-            with told():
-                self._session.set_model(name)
-                self._session.prepare()
-        self._refresh_models()
-
-    def _on_zoom_activated(self) -> None:
-        self._session.set_zoom(self._zoom.currentText())
-
-    def _on_ahead_clicked(self, checked: bool) -> None:
-        self._session.encodes_ahead = checked
 
     def _on_tool_clicked(self, name: Any, checked: bool) -> None:
         with told():
@@ -332,16 +265,16 @@ class SegmentWidget(QWidget):
         with told():
             self._session.redo()
 
+    def _on_another_clicked(self) -> None:
+        with told():
+            self._session.next_candidate()
+
     def _on_clear_clicked(self) -> None:
         with told():
             self._session.clear_prompts()
 
     def _on_help_clicked(self) -> None:
         toggle_help(self._session)
-
-    def _on_live_clicked(self, checked: bool) -> None:
-        with told():
-            self._session.is_live = checked
 
     def _on_segment_clicked(self) -> None:
         with told():
@@ -353,5 +286,5 @@ class SegmentWidget(QWidget):
         # The dialog asks before an existing file is replaced.
         path, _ = QFileDialog.getSaveFileName(self, "Save labels", name, _LABEL_FILES)
         if path:
-            with told():
+            with told(self._on_session_error):
                 self._session.save_labels(path)

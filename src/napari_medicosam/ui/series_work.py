@@ -72,7 +72,10 @@ class SeriesFiles:
         return found
 
     def _resumed(self, statuses: dict[str, Status], *, skip_done: bool) -> Iterator[SeriesItem]:
-        """Where the last work was saved, or what comes behind it when that is done; then what comes next."""
+        """What a kill left open, else where the last work was saved or what comes behind it; then what comes next."""
+        left = self._series.left_open
+        if left is not None and (statuses[left.name] != "done" or not skip_done):
+            yield left
         last = max((item for item in self.items if item.label_path.is_file()), key=_time_of, default=None)
         if last is not None and (statuses[last.name] != "done" or (not skip_done and last == self.items[-1])):
             yield last
@@ -104,6 +107,7 @@ class SeriesFiles:
             ) as error:  # one bad image, whatever is bad about it, is not the end of the series
                 unreadable[item.name] = reason_of(error)
                 continue
+            self._mark_open(item)
             return Found(self, opened, unreadable, following=self._following(item, skip_done=skip_done))
         return Found(self, None, unreadable)
 
@@ -120,8 +124,16 @@ class SeriesFiles:
             self._ahead.begin(item, self._read_as_it_is)
 
     def close(self) -> None:
-        """Read nothing ahead any more."""
+        """Read nothing ahead any more; no image is open."""
         self._ahead.close()
+        self._mark_open(None)
+
+    def _mark_open(self, item: SeriesItem | None) -> None:
+        with (
+            suppress(FileError),
+            self._lock,
+        ):  # a folder that cannot be written is told of when there is work to save
+            self._series.mark_open(item)
 
     def read(self, item: SeriesItem) -> OpenedImage:
         """An image with its saved labels, else with its initial mask; read ahead, unless its files changed since.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 
-from napari_medicosam.core.arguments import file_path
+from napari_medicosam.core.arguments import file_path, number_array, real_number
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.zoom import ZoomRule
@@ -33,15 +33,18 @@ if TYPE_CHECKING:
 
     from napari import Viewer
     from napari.layers import Layer
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_medicosam.core.volume_prompts import (
         VolumePrompts,
     )
     from napari_medicosam.ui.layers import LayerSet
+    from napari_medicosam.ui.laying import Where
     from napari_medicosam.ui.runner import Report, Runner
 
 _PROBE = np.array([[[0.0, 1.0]]])
+_LONGEST_WAIT = 2e6
+"""Seconds, three weeks: Qt counts milliseconds in 32 bits."""
 
 
 class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMethods):
@@ -73,6 +76,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         """Windows to offer for the image, and the tie to its layer's contrast limits."""
         self._is_closed = False
         self._debris: list[Any] = []
+        self._removed: list[str] = []
         self._tidying = QTimer()
         self._tidying.setSingleShot(True)
         self._tidying.timeout.connect(self._tidy)
@@ -80,11 +84,13 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._layers.time_changed.connect(self._on_time_changed)
         self._layers.layers_made.connect(self._show_colours)
         self._layers.painted.connect(self._pipeline.painted)
+        self._layers.given.connect(self._on_labels_given)
         self._layers.undo_wanted.connect(self.undo)
         self._layers.redo_wanted.connect(self.redo)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         self._images.dropped.connect(self._on_image_dropped)
         self._images.replaced.connect(self._on_image_replaced)
+        self._images.moved.connect(self._layers.follow)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.events.inserted.connect(self._on_layers_changed)
 
@@ -99,10 +105,12 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._tidying.timeout.disconnect(self._tidy)
         self._sizes.close()
         self._ahead.close()
+        self._layers_ahead.close()
         self._pipeline.clean_up_preview.close()
         self.windowing.close()
         self._runner.close()
         self._layers.close()
+        self._laying.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self.viewer.layers.events.inserted.disconnect(self._on_layers_changed)
         self._images.close()
@@ -114,8 +122,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
 
     @property
     def has_labels(self) -> bool:
-        """True when there is a labels layer that can be saved."""
-        return self._annotation is not None and self._annotation.labels is not None
+        """True when there are labels that can be saved."""
+        return self._annotation is not None and self._annotation.ours.label_map("labels") is not None
 
     @property
     def own_layers(self) -> tuple[Layer, ...]:
@@ -150,29 +158,46 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
             self._pipeline.questions.ask_unasked()  # what was cancelled when another image came
         self.events.changed.emit()
 
-    def set_model(self, name_or_path: str | Path) -> None:
-        """Use a model of the registry or a checkpoint file from the next prompt on.
+    def lay(self, where: Where, layer: Layer | None = None) -> None:
+        """Lay a layer of the viewer (None: the image, with our layers) in the patient's world or along its own axes.
+
+        In the `world`, all scans of a patient overlay each other in 3D; along their `own` axes, as they are opened,
+        2D shows their slices as they were recorded. Prompts, masks and files are the same in either.
+
+        Raises:
+            InputError: for another word, a 2D layer, or one that napari could show there in 3D only, in 2D.
+        """
+        if layer is not None and layer not in self.viewer.layers:
+            raise InputError(f"wanted a layer of this viewer, got {layer!r}")
+        index = self.slice_index
+        layer = self._wanted().image if layer is None or layer in self.own_layers else layer
+        self._laying.lay(layer, where)
+        if layer is self.image and index is not None:
+            self._layers.go_to(index)
+
+    def set_model(self, name: str | Path) -> None:
+        """Use a model of the registry, or the checkpoint file of that path, from the next prompt on.
 
         Raises:
             WeightsError: for a name that the registry does not know. Files are looked at by the worker.
         """
-        name = str(name_or_path)
+        name = str(name)
         is_local(name)
         self.model = name
         self._forget_answers()
 
-    def set_window(self, window: str | tuple[float, float]) -> None:
+    def set_window(self, window: str | ArrayLike, high: float | None = None) -> None:
         """Map intensities by a word of `core.intensity.resolve_intensity`, by "LOW,HIGH" or these two numbers.
 
-        From the next prompt on.
+        From the next prompt on. The two numbers are one argument, or two.
 
         Raises:
             InputError: for anything else.
         """
-        if isinstance(window, tuple):
-            window = ",".join(str(end) for end in window)
-        if not isinstance(window, str):
-            raise InputError(f"a window is a word, or LOW,HIGH, got {window!r}")
+        if high is not None or not isinstance(window, str):
+            given: Any = window if high is None else [window, high]
+            ends = number_array(given, "a window (a word, or LOW and HIGH)")
+            window = ",".join(str(end) for end in ends.ravel().tolist())
         resolve_intensity(window, _PROBE)
         self.window = window
         self._forget_answers()
@@ -209,7 +234,16 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._pipeline.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Process events until nothing runs; False when something still does after `timeout` seconds."""
+        """Process events until nothing runs; False when something still does after `timeout` seconds.
+
+        Raises:
+            InputError: for a timeout that is no number.
+        """
+        if timeout is not None:
+            timeout = real_number(timeout, "timeout")
+            if timeout != timeout:
+                raise InputError("timeout must be a number of seconds, got nan")
+            timeout = min(max(timeout, 0.0), _LONGEST_WAIT)
         return self._runner.wait(timeout)
 
     @property
@@ -278,7 +312,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         before = annotation.current
         if len(prompts.all) > len(before.all):
             try:
-                self._layers.axis()
+                self._layers.check_in_sight()
             except InputError as error:
                 prompts, complaints = before, [str(error)]
         try:
@@ -297,8 +331,15 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         for layer in debris:
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
-        if self._annotation is not None:
-            self._layers.write(self._annotation.current)
+        removed, self._removed = self._removed, []
+        if self._annotation is None:
+            return
+        self._layers.write(self._annotation.current)
+        if removed:
+            show_info(
+                f"Out of the viewer: {', '.join(removed)}. The masks are kept, and shown again with the next prompt. "
+                "To be rid of an object, delete it in the list of objects"
+            )
 
     def _forget_answers(self) -> None:
         """Logits of another model or window are no hint for this one; masks are."""
@@ -314,7 +355,9 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
                     labels.visible = True
         self._pipeline.questions.drop(image)
         self._sizes.forget(self._images.all)
-        self._debris += [layer for layer in (ours.points, ours.boxes, ours.scribbles) if layer is not None]
+        without_masks = (ours.points, ours.boxes, ours.scribbles, ours.preview)
+        self._debris += [layer for layer in without_masks if layer is not None]
+        self._debris += ours.ahead.values()
         self._tidying.start()
 
     def _on_image_replaced(self, image: Image) -> None:
@@ -323,8 +366,20 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         if self.image is image:
             self._pipeline.pixels_replaced()
 
+    def _on_labels_given(self, layer: Any) -> None:
+        owner = self._images.owner_of(layer)
+        if owner is not None:  # otherwise its image is gone, and the layer the user's own
+            self._pipeline.given(layer, owner)
+
     def _on_layer_removed(self, event: Any) -> None:
-        self._images.forget_layer(event.value)
+        known, layer = self._annotation, event.value
+        has_masks = (
+            known is not None and layer in (known.labels, known.object_layer) and not known.is_untouched
+        )
+        self._images.forget_layer(layer)
+        if has_masks:
+            self._removed.append(repr(layer.name))
+            self._tidying.start()  # not now: image and viewer may be about to go, too
         self.events.changed.emit()
 
     def _on_layers_changed(self) -> None:

@@ -13,6 +13,8 @@ from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotated_images import AnnotatedImages
 from napari_medicosam.ui.encoding_ahead import EncodingAhead
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource
+from napari_medicosam.ui.layers_ahead import LayersAhead
+from napari_medicosam.ui.laying import Laying
 from napari_medicosam.ui.pipeline import Pipeline
 from napari_medicosam.ui.prompt_layers import PromptLayers
 from napari_medicosam.ui.runner import Runner
@@ -55,12 +57,14 @@ class SessionBase:
         known = Engine() if engine is None else engine
         self._worker = Worker(known)
         self._layers = PromptLayers(viewer)
+        self._laying = Laying(viewer)
         self._bench = Workbench(self._runner, self._worker, self._layers, self._settings)
         self._pipeline = Pipeline(self._bench)
         self.events = self._bench.events
         self._images = AnnotatedImages()
         self._sizes = ObjectSizes(self._bench)
         self._ahead = EncodingAhead(self._bench, viewer)
+        self._layers_ahead = LayersAhead(self._bench, viewer)
 
     @property
     def image(self) -> Image | None:
@@ -138,6 +142,8 @@ class SessionBase:
     def _show_object(self) -> None:
         """After the current object or its prompts were replaced."""
         annotation = self._wanted()
+        if annotation.ours.label_map("labels") is not None:  # the user may have removed layers
+            self._layers.make_missing()
         self._layers.write(annotation.current)
         if annotation.object_layer is not None:
             annotation.object_layer.selected_label = annotation.object_id

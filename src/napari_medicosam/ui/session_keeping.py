@@ -33,6 +33,7 @@ from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.journals import Journals, begin_log, touch_all
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session, weights_here
+from napari_medicosam.ui.spacing import spacing_mm
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.registry import is_checkpoint_path
 
@@ -66,7 +67,8 @@ class KeepingMethods(SessionBase):
         """
         annotation = self._wanted()
         image, ours = annotation.image, annotation.ours
-        if ours.labels is None or ours.object_layer is None:
+        labels, edited = ours.label_map("labels"), ours.label_map("object_layer")
+        if labels is None or edited is None:
             raise InputError("nothing to save: segment an object first")
         state = self._state_of(image)
         if keep_paths:
@@ -78,8 +80,8 @@ class KeepingMethods(SessionBase):
         shape = state.image.shape_tzyx
         saved = SavedSession(
             state,
-            np.array(ours.labels.data, dtype=np.uint16).reshape(shape),
-            (ours.object_layer.data != 0).reshape(shape),
+            np.array(labels, dtype=np.uint16).reshape(shape),
+            (edited != 0).reshape(shape),
             self._log_of(image).entries,
         )
         path = file_path(path)
@@ -151,7 +153,7 @@ class KeepingMethods(SessionBase):
     @property
     def is_untouched(self) -> bool:
         """True while the image has neither objects nor prompts that a session file would replace."""
-        return all(_is_untouched(known) for known in self._images.times_of(self.image))
+        return all(known.is_untouched for known in self._images.times_of(self.image))
 
     # ------------------------------------------------------------------ to values
 
@@ -171,7 +173,7 @@ class KeepingMethods(SessionBase):
         )
         shape_tzyx = (layers.num_times(image), *first.shape_zyx)
         return SessionState(
-            ImageReference(shape_tzyx, str(first.volume.dtype), layers.spacing_mm(image)),
+            ImageReference(shape_tzyx, str(first.volume.dtype), spacing_mm(image)),
             model,
             tuple(TimeState(one.time, one.table, dict(one.scores)) for one in times),
             self.classes,
@@ -251,6 +253,10 @@ class KeepingMethods(SessionBase):
         with log.quiet() if saved.log else nullcontext():
             for known in made:
                 known.edited.look_everywhere()
+                known.own = (
+                    known.object_id,
+                    known.edited.packed(),
+                )  # whether it was committed once is not told
                 touch_all(known)
         self._images.put(made)
         self._sizes.forget(self._images.all)
@@ -276,7 +282,7 @@ class KeepingMethods(SessionBase):
             self._runner.submit(task, partial(_tell_of_other_weights, made_with), key="weights")
 
     def _check_untouched(self, image: Any) -> None:
-        if not all(_is_untouched(known) for known in self._images.times_of(image)):
+        if not all(known.is_untouched for known in self._images.times_of(image)):
             raise InputError(
                 f"{image.name!r} has objects already, which the session would replace: save them, then say so "
                 "(overwrite=True)"
@@ -331,10 +337,6 @@ def _volumes_of(image: Image) -> list[NDArray[Any]]:
 
 def _can_be_annotated(layer: Any) -> bool:
     return isinstance(layer, Image) and layer.ndim in (2, 3, 4)
-
-
-def _is_untouched(annotation: Annotation) -> bool:
-    return annotation.is_empty and len(annotation.table.records) == 1
 
 
 def _nothing() -> None:

@@ -17,8 +17,9 @@ from napari_medicosam.core.history import Step
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui import committing
 from napari_medicosam.ui.session_base import SessionBase
+from napari_medicosam.ui.spacing import voxel_volume_mm3
 from napari_medicosam.ui.tasks import read_classes
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class ObjectMethods(SessionBase):
     @property
     def voxel_volume_mm3(self) -> float | None:
         """Of the image, where its layer has a spacing in a length unit; None where it has not."""
-        return None if self.image is None else layers.voxel_volume_mm3(self.image)
+        return None if self.image is None else voxel_volume_mm3(self.image)
 
     def size_of(self, object_id: int) -> ObjectSize | None:
         """Slices and longest diameter of an object; None until they are measured (`events.sizes_changed`)."""

@@ -16,6 +16,7 @@ from napari_medicosam.core.volume_prompts import (
     VolumePoint,
     VolumePrompts,
     VolumeScribble,
+    check_inside,
     volume_mask,
 )
 from napari_medicosam.errors import InputError
@@ -64,7 +65,7 @@ class PromptMethods(SessionBase):
         y, x = (position := _numbers(position_zyx, (3,) if self.is_3d else (2, 3)))[-2:]
         z = position[0] if len(position) == 3 else 0.0
         sign = yes_or_no(positive, _SIGN)
-        self._add(self.prompts.with_prompt(VolumePoint((z, y, x), sign, self._layers.axis())))
+        self._add(VolumePoint((z, y, x), sign, self._layers.axis()))
 
     def add_box(self, slice_index: int, box: tuple[float, float, float, float]) -> None:
         """Draw a half-open box (y0, x0, y1, x1) on a slice, instead of one that is there.
@@ -74,7 +75,7 @@ class PromptMethods(SessionBase):
         """
         y0, x0, y1, x1 = _numbers(box, (4,))
         index = whole_number(slice_index, _SLICE)
-        self._add(self.prompts.with_prompt(VolumeBox(self._layers.axis(), index, (y0, x0, y1, x1))))
+        self._add(VolumeBox(self._layers.axis(), index, (y0, x0, y1, x1)))
 
     def add_scribble(self, slice_index: int, path_yx: ArrayLike, positive: bool = True) -> None:
         """Draw a stroke on a slice, along vertices (N, 2) in pixels: the object is there, or is not.
@@ -84,7 +85,7 @@ class PromptMethods(SessionBase):
         """
         path, sign = _vertices(path_yx, 1), yes_or_no(positive, _SIGN)
         index = whole_number(slice_index, _SLICE)
-        self._add(self.prompts.with_prompt(VolumeScribble(self._layers.axis(), index, path, sign)))
+        self._add(VolumeScribble(self._layers.axis(), index, path, sign))
 
     def add_lasso(self, slice_index: int, polygon_yx: ArrayLike, positive: bool = True) -> None:
         """Draw around the object on a slice, or around what is not the object, with corners (N, 2) in pixels.
@@ -94,7 +95,7 @@ class PromptMethods(SessionBase):
         """
         polygon, sign = _vertices(polygon_yx, 3), yes_or_no(positive, _SIGN)
         index = whole_number(slice_index, _SLICE)
-        self._add(self.prompts.with_prompt(VolumeLasso(self._layers.axis(), index, polygon, sign)))
+        self._add(VolumeLasso(self._layers.axis(), index, polygon, sign))
 
     def add_mask(self, slice_index: int, mask: ArrayLike) -> None:
         """Hint that the object is about where `mask` (rows, columns of the slice) is not 0: of another tool, say.
@@ -114,7 +115,7 @@ class PromptMethods(SessionBase):
             )
         hint = volume_mask(plane, pixels)
         if hint is not None:
-            self._add(self.prompts.with_prompt(hint))
+            self._add(hint)
 
     def add_mask_of(self, layer: Labels) -> None:
         """Take what another labels layer, of whatever tool, has on the visible slice as a hint of where the object is.
@@ -131,6 +132,11 @@ class PromptMethods(SessionBase):
                 f"{layer.name!r} has shape {label_map.shape}, wanted that of the image: {annotation.shape_zyx}"
             )
         self.add_mask(plane.index, plane.cut(label_map))
+
+    @property
+    def has_candidates(self) -> bool:
+        """True when `next_candidate` has another mask to take on the slice that the viewer shows."""
+        return self.slice_index is not None and self._pipeline.questions.has_candidates(self._layers.plane())
 
     def next_candidate(self) -> bool:
         """Where one click is all there is on the shown slice: take another of the three masks that it may mean.
@@ -151,7 +157,7 @@ class PromptMethods(SessionBase):
         left = self.prompts.without_prompt(prompt) if isinstance(prompt, Prompt) else self.prompts
         if left == self.prompts:
             raise InputError(f"the current object has no prompt {prompt}")
-        self._add(left)
+        self._change(left)
 
     def clear_prompts(self, *, everywhere: bool = False) -> None:
         """Remove prompts and mask of the current object from the visible slice, or from all slices.
@@ -227,14 +233,17 @@ class PromptMethods(SessionBase):
         """True when there is a step to do again."""
         return self._annotation is not None and bool(self._annotation.history.undone)
 
-    def _add(self, prompts: VolumePrompts) -> None:
-        """Prompts from a script: what is wrong with them is the caller's to know."""
-        cleaned, complaints = prompts.cleaned(self._wanted().shape_zyx)
-        if complaints:
-            raise InputError(complaints[0])
+    def _add(self, prompt: Prompt) -> None:
+        """A prompt from a script: what is wrong with it is the caller's to know."""
+        shape = self._wanted().shape_zyx
+        check_inside(prompt, shape)
+        prompts, _ = self.prompts.with_prompt(prompt).cleaned(shape)
+        self._change(prompts)
+
+    def _change(self, prompts: VolumePrompts) -> None:
         self._layers.make_missing()
         try:
-            self._pipeline.questions.change_prompts(cleaned)
+            self._pipeline.questions.change_prompts(prompts)
         finally:
             self._layers.write(self._wanted().current)
 

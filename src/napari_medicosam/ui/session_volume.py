@@ -15,6 +15,7 @@ from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.core.review import next_doubtful
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.ui import slice_scores
 from napari_medicosam.ui.propagations import Ask
 from napari_medicosam.ui.session_base import SessionBase
 
@@ -37,7 +38,7 @@ class VolumeMethods(SessionBase):
             axis = self._layers.axis()
         except InputError:
             return ()
-        return self._wanted().review(axis) or ()
+        return slice_scores.review(self._wanted(), axis) or ()
 
     def review_within(self, seconds: float) -> tuple[SliceReview, ...] | None:
         """As `review`, or None when it takes longer than that: ask again, it goes on where it was."""
@@ -45,7 +46,7 @@ class VolumeMethods(SessionBase):
             axis = self._layers.axis()
         except InputError:
             return ()
-        return self._wanted().review(axis, real_number(seconds, "seconds"))
+        return slice_scores.review(self._wanted(), axis, real_number(seconds, "seconds"))
 
     def go_to(self, slice_index: int) -> None:
         """Show a slice.
@@ -74,16 +75,17 @@ class VolumeMethods(SessionBase):
         direction: Direction = "both",
         z_range: tuple[int, int] | None = None,
         *,
-        objects: Literal["current", "all"] | Sequence[int] = "current",
+        objects: Literal["current", "all"] | int | Sequence[int] = "current",
         **settings: Any,
     ) -> None:
         """Carry objects from their prompted slices through the volume, all of them together, slice by slice.
 
         Args:
             direction: "up" only to higher slice numbers, "down" only to lower ones.
-            z_range: half-open (start, stop) of slices that may change; what lies outside the image is cut off.
-            objects: "all" that are not locked and have a prompted slice; or ids. Committed ones stay committed, but for
-                a current one that is propagated alone.
+            z_range: half-open (start, stop) of slices that may change; what lies outside the image is cut off, and
+                the user's slices outside the range count for nothing.
+            objects: "all" that are not locked and have a prompted slice; or an id, or several. Committed ones stay
+                committed, but for a current one that is propagated alone.
             settings: of `PropagationSettings`; `mode` also as a word such as "box" or "mask+points". Those that are
                 not given are the session's (`propagation_settings`).
 
@@ -191,10 +193,7 @@ class VolumeMethods(SessionBase):
         self._pipeline.clean_up_preview.apply()
 
     def drop_preview(self) -> None:
-        """End the preview, if there is one: everything is as it was before.
-
-        The layer is hidden at once, and removed as soon as the event loop has its turn.
-        """
+        """End the preview, if there is one: everything is as it was before. Its layer stays, hidden and empty."""
         self._pipeline.clean_up_preview.drop()
 
     def agree_on_three_planes(self, **settings: Any) -> None:
@@ -247,7 +246,9 @@ class VolumeMethods(SessionBase):
             axis = 0
         return CleanUp(**{"fill_axis": axis, **settings})
 
-    def _propagated(self, objects: Literal["current", "all"] | Sequence[int], axis: int) -> tuple[int, ...]:
+    def _propagated(
+        self, objects: Literal["current", "all"] | int | Sequence[int], axis: int
+    ) -> tuple[int, ...]:
         """Ids of the objects that are meant, each with a slice of the user's on the axis."""
         annotation = self._wanted()
         said: Any = objects
@@ -255,8 +256,10 @@ class VolumeMethods(SessionBase):
             wanted = [one for one, record in sorted(annotation.table.records.items()) if not record.is_locked]
         elif isinstance(said, str) and said == "current":
             wanted = [annotation.object_id]
-        elif isinstance(said, str) or not np.iterable(said):
+        elif isinstance(said, str):
             raise InputError(f"objects must be current, all or some ids, got {said!r}")
+        elif not np.iterable(said):
+            wanted = [annotation.table.find(said).object_id]
         else:
             wanted = list(dict.fromkeys(annotation.table.find(one).object_id for one in said))
         ids = tuple(

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 
 from napari_medicosam.core.diameters import diameters
 from napari_medicosam.errors import InputError
-from napari_medicosam.ui import layers
+from napari_medicosam.ui.spacing import spacing_zyx
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -107,7 +107,7 @@ class ObjectSizes:
         packed = annotation.packed_of(object_id)
         if packed.is_empty or state is None:
             return
-        spacing = layers.spacing_zyx(annotation.image)
+        spacing = spacing_zyx(annotation.image)
         axis: Any = state[0] if isinstance(state, tuple) else 0
         self._bench.runner.submit(
             partial(_size, packed, spacing, axis),

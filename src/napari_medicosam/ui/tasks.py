@@ -17,13 +17,14 @@ from napari_medicosam.core.measurements import measure_label_map, measurements_t
 from napari_medicosam.core.post_processing import CleanUp, clean_up_inside
 from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.core.session_state import ModelUse
-from napari_medicosam.errors import FileError, MedicoSamError
+from napari_medicosam.errors import FileError, InputError, MedicoSamError
 from napari_medicosam.io.measurements_csv import write_measurements_csv
 from napari_medicosam.predict.objects import as_clicked
 from napari_medicosam.predict.propagation import Gap, ObjectRun, PropagationSettings, propagate_objects
 from napari_medicosam.predict.three_planes import agree_on_three_planes
 from napari_medicosam.predict.tuning import tune_on_object
 from napari_medicosam.ui.engine import Made
+from napari_medicosam.ui.pool_threads import PoolThreads
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -61,6 +62,7 @@ class Worker:
     _weights: tuple[str, str] = ("", "")
     _served: Made[None] | None = None
     _used: dict[tuple[str, str, ZoomRule], Made[ModelUse]] = field(default_factory=dict)
+    _pool: PoolThreads = field(default_factory=PoolThreads)
 
     def window_range(self, settings: ServiceSettings) -> tuple[float, float] | None:
         """The intensities that are black and white to the model, once that was measured. For the GUI thread."""
@@ -101,13 +103,19 @@ class Worker:
         service = self._service(settings, report)
         if not request.prompts.is_stop:
             self._encode(service, request.plane, request.image_slice, report)
-        return as_clicked(service.segment(request), request.prompts)
+        result = service.segment(request)
+        self._pool.lower()
+        return as_clicked(result, request.prompts)
 
     def prepare(
         self, settings: ServiceSettings, plane: SlicePlane, image_slice: NDArray[Any], report: Report
     ) -> None:
-        """Load the model and encode the slice that is looked at, so that the first click is fast."""
-        self._encode(self._service(settings, report), plane, image_slice, report)
+        """Load the model and encode the slice that is looked at, so that the first click is fast.
+
+        What is wrong with the image is told to whoever clicks, and so once.
+        """
+        with suppress(InputError):
+            self._encode(self._service(settings, report), plane, image_slice, report)
 
     def encode_ahead(
         self, settings: ServiceSettings, planes: Sequence[SlicePlane], report: Report
@@ -136,6 +144,7 @@ class Worker:
         for done, result in enumerate(results, start=1):
             left = (time.monotonic() - began) / done * (total - done)
             report(done, total, f"Slice {result.plane.index} done, at most {_duration(left)} left")
+            self._pool.lower()
             yield result
         yield None
 
@@ -196,7 +205,9 @@ class Worker:
         raise RuntimeError("a search that comes to no end")
 
     def _service(self, settings: ServiceSettings, report: Report) -> Service:
+        self._pool.begin()
         service = self.engine.service(settings, report)
+        self._pool.lower()
         self._served = Made.of(None, settings.volume, *settings.without_pixels, settings.folder)
         if service.mapping is not None:
             self._measured = Made.of(service.mapping, settings.volume, settings.model, settings.window)
@@ -219,6 +230,7 @@ class Worker:
         began = time.monotonic()
         service.embed(plane, image_slice)
         self.encode_seconds = time.monotonic() - began
+        self._pool.lower()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
