@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +45,12 @@ def spacing_zyx(image: Image) -> tuple[float, float, float]:
     steps = _steps_mm(image)
     z, y, x = _lengths(_steps(image) if steps is None else steps)
     volume = voxel_volume_mm3(image)
-    return z if volume is None else volume / (y * x), y, x
+    between = z if volume is None else volume / (y * x)
+    return (
+        z if math.isclose(between, z, rel_tol=1e-6) else between,
+        y,
+        x,
+    )  # upright slices keep the digits of their file
 
 
 def _steps(image: Image) -> NDArray[np.float64]:
