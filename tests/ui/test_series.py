@@ -306,6 +306,18 @@ def test_after_a_kill_the_image_that_was_open_comes_first(make_series, tmp_path)
     assert series.item.name == "a3.png"
 
 
+def test_only_the_folder_that_is_open_has_an_open_image(make_series, tmp_path):
+    _viewer, _session, series = make_series()
+    first, second = pictures(tmp_path / "a", 2), pictures(tmp_path / "b", 2)
+    series.open_folder(first)
+    series.next()
+    series.open_folder(first)  # once more
+    assert ImageSeries(first).left_open.name == series.item.name
+    series.open_folder(second)
+    assert ImageSeries(first).left_open is None
+    assert ImageSeries(second).left_open.name == "a1.png"
+
+
 def test_when_all_is_done_nothing_is_opened(make_series, tmp_path, notices):
     _viewer, _session, series = make_series()
     series.open_folder(pictures(tmp_path, 1))

@@ -62,14 +62,14 @@ def test_a_name_alone_is_saved_and_looking_is_not(open_files, tmp_path):
     files = open_files()
     item = files.items[0]
     assert save(files, files.read(item), liver(), drawn(), finished=True).status == "done"
-    files.close()
+    files.leave()
     written, state = item.label_path.stat().st_mtime_ns, (tmp_path / STATE_NAME).read_bytes()
     files = open_files()
     opened = files.read(item)
     assert (opened.status, opened.known.objects, files.classes) == ("done", liver(), CLASSES)
     looked = save(files, opened, liver())
     assert (looked.status, looked.is_written) == ("done", False)
-    files.close()
+    files.leave()
     assert (tmp_path / STATE_NAME).read_bytes() == state
     renamed = save(files, opened, liver(is_locked=True))
     assert (renamed.status, renamed.is_written) == ("started", False), "changed since, so no longer done"
@@ -92,7 +92,7 @@ def test_labels_that_were_moved_away_begin_anew(open_files):
 def test_without_labels_no_name_is_kept(open_files, tmp_path):
     files = open_files()
     save(files, files.read(files.items[0]), liver(), np.zeros((40, 50), np.uint8))
-    files.close()
+    files.leave()
     assert not (tmp_path / STATE_NAME).exists(), "an image that was only looked at leaves nothing"
 
 

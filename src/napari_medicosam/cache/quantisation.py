@@ -25,9 +25,8 @@ _LEAST_EXPONENT = -24
 def quantise(embedding: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Whole numbers (C, h, w) and exponents (C,) of an embedding (C, h, w) whose values are finite in float16."""
     values = np.asarray(embedding, dtype=np.float32)
-    largest = (
-        np.abs(values).max(axis=(1, 2)).astype(np.float64)
-    )  # which holds the quotient of the least float32, too
+    # float64 holds the quotient of the least float32, too.
+    largest = np.abs(values).max(axis=(1, 2)).astype(np.float64)
     # frexp gives f, e with f * 2^e = largest / 127 and f in [0.5, 1): the next power of two is e, or e - 1 itself.
     fraction, exponent = np.frexp(largest / LARGEST)
     exponent = np.where(fraction == 0.5, exponent - 1, exponent)

@@ -49,8 +49,7 @@ def product(a_BRC: Tensor, b_BCS: Tensor) -> Tensor:
     It takes half the time of torch's own on some processors, but has no gradients.
     """
     if len(b_BCS) == 1 and _is_fused_for(a_BRC):
-        out: Tensor = _FUSED._linear_pointwise(a_BRC, b_BCS[0].T, None, "none", [], "none")
-        return out
+        return affine(a_BRC, b_BCS[0].T, None)
     return a_BRC @ b_BCS
 
 

@@ -1,4 +1,4 @@
-"""Embedding and prompts to masks. Holds no state between calls, so any thread may ask about any slice.
+"""Embedding and prompts to masks. Any thread may ask about any slice: what is kept between calls changes no answer.
 
 With the same weights, embedding and prompts the results are those of `segment_anything.SamPredictor.predict`;
 shape suffixes: P prompts (objects), M masks an object, h/w low-res pixels, N points, K image tokens, C channels.

@@ -67,9 +67,8 @@ class LayersAhead:
     def _make_next(self) -> None:
         if not self._is_wanted:
             return
-        if not (
-            warm_up().is_alive() or QApplication.mouseButtons()
-        ):  # nothing changes while something is drawn
+        is_drawn = bool(QApplication.mouseButtons())  # nothing changes while something is drawn
+        if not warm_up().is_alive() and not is_drawn:
             try:
                 self._bench.layers.make_ahead()
             except InputError:  # no slice is shown, or no memory left: said to whoever asks for them

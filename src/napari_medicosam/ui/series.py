@@ -67,6 +67,7 @@ class SeriesSession(SeriesBase):
         self._turns.close()
         session.viewer.layers.events.removing.disconnect(self._on_layer_removing)
         if self._files is not None:
+            self._files.leave()
             self._files.close()
         self._files = self._open = self._unsaved = None
         if session.series is self:
@@ -187,7 +188,10 @@ class SeriesSession(SeriesBase):
             if turn.failure or find is None:
                 return Turn(turn.saved, turn.failure, found)
             try:
-                return Turn(turn.saved, found=find(report))
+                found_now = find(report)
+                if files is not None and found_now.files is not files:
+                    files.leave(found_now.files)
+                return Turn(turn.saved, found=found_now)
             except Cancelled:
                 raise
             except Exception as error:

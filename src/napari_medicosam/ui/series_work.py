@@ -124,9 +124,13 @@ class SeriesFiles:
             self._ahead.begin(item, self._read_as_it_is)
 
     def close(self) -> None:
-        """Read nothing ahead any more; no image is open."""
+        """Read nothing ahead any more."""
         self._ahead.close()
-        self._mark_open(None)
+
+    def leave(self, following: SeriesFiles | None = None) -> None:
+        """No image is being worked on any more, unless those that come now are of the same series."""
+        if following is None or following._series.output.resolve() != self._series.output.resolve():
+            self._mark_open(None)
 
     def _mark_open(self, item: SeriesItem | None) -> None:
         with (

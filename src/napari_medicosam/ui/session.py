@@ -337,8 +337,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._layers.write(self._annotation.current)
         if removed:
             show_info(
-                f"Out of the viewer: {', '.join(removed)}. The masks are kept, and shown again with the next prompt. "
-                "To be rid of an object, delete it in the list of objects"
+                f"Out of the viewer: {', '.join(dict.fromkeys(removed))}. The masks are kept, and shown again with the "
+                "next prompt. To be rid of an object, delete it in the list of objects"
             )
 
     def _forget_answers(self) -> None:

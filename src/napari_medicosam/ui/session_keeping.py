@@ -253,10 +253,8 @@ class KeepingMethods(SessionBase):
         with log.quiet() if saved.log else nullcontext():
             for known in made:
                 known.edited.look_everywhere()
-                known.own = (
-                    known.object_id,
-                    known.edited.packed(),
-                )  # whether it was committed once is not told
+                # whether it was committed once is not told
+                known.own = known.object_id, known.edited.packed()
                 touch_all(known)
         self._images.put(made)
         self._sizes.forget(self._images.all)

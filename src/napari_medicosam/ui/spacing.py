@@ -46,11 +46,8 @@ def spacing_zyx(image: Image) -> tuple[float, float, float]:
     z, y, x = _lengths(_steps(image) if steps is None else steps)
     volume = voxel_volume_mm3(image)
     between = z if volume is None else volume / (y * x)
-    return (
-        z if math.isclose(between, z, rel_tol=1e-6) else between,
-        y,
-        x,
-    )  # upright slices keep the digits of their file
+    # The digits of the file stay where slices are upright.
+    return z if math.isclose(between, z, rel_tol=1e-6) else between, y, x
 
 
 def _steps(image: Image) -> NDArray[np.float64]:
