@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from ui_helpers import drag
+from ui_helpers import canvas_position, drag
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.io.reader import get_reader
 from napari_medicosam.io.records import record_of
-from napari_medicosam.ui.factory import lay_along_axes, lay_in_world
+from napari_medicosam.ui.factory import lay_along_axes, lay_as_opened
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME, POINTS_NAME
 from napari_medicosam.ui.laying import Laying, place_of, where_lies
 
@@ -26,14 +26,6 @@ def turned(degrees, first, second, at=(100, -300, 20)):
     affine[first, second], affine[second, first] = -np.sin(turn), np.sin(turn)
     affine[:3, 3] = at
     return affine
-
-
-def seen_at(viewer, image, voxel):
-    """Where the canvas draws a voxel, by the node that draws it: nothing of napari's own idea of the mouse."""
-    node = viewer.window._qt_viewer.canvas.layer_to_visual[image].node
-    row, column = (voxel[axis] + 0.5 for axis in viewer.dims.displayed)
-    x, y = node.get_transform("visual", "canvas").map([column, row, 0, 1])[:2]
-    return QPoint(round(float(x)), round(float(y)))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +52,7 @@ def test_what_is_drawn_lands_on_the_slice_and_under_the_mouse(make_session, qtbo
     np.testing.assert_array_equal(shown, np.take(session.image.data, voxel[axis], axis))
 
     native = viewer.window._qt_viewer.canvas.native
-    begin, end = (seen_at(viewer, session.image, one) for one in (voxel, corner))
+    begin, end = (canvas_position(viewer, session.image, one) for one in (voxel, corner))
     QTest.mouseMove(native, begin)
     QTest.mouseClick(native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, begin)
     qtbot.waitUntil(lambda: len(viewer.layers[POINTS_NAME].data) == 1)
@@ -124,19 +116,23 @@ def test_a_scan_goes_to_the_patients_world_and_comes_back_as_it_was(scan, affine
     viewer = ViewerModel(ndisplay=3)
     laying = Laying(viewer)
     layer = viewer.add_layer(Image(data, **arguments))
-    before = layer.affine.affine_matrix.copy()
+    opened = layer.affine.affine_matrix.copy()
+    laying.lay(layer, "opened")
+    np.testing.assert_array_equal(layer.affine.affine_matrix, opened)
     laying.lay(layer, "own")
-    np.testing.assert_array_equal(layer.affine.affine_matrix, before)
+    assert where_lies(layer) == "own"
+    np.testing.assert_allclose(abs(place_of(layer)[:3, :3]), np.diag(layer.scale), atol=1e-9)
     laying.lay(layer, "world")
     assert is_in_the_patients_world(layer)
-    assert where_lies(layer) == "world"
+    assert where_lies(layer) == ("opened" if affine is OBLIQUE else "world")
     layer.translate = (1, 2, 3)
     moved = layer.data_to_world((4, 5, 6))
     laying.lay(layer, "own")
-    np.testing.assert_array_equal(layer.affine.affine_matrix, before)
+    laying.lay(layer, "opened")
+    np.testing.assert_allclose(layer.affine.affine_matrix, opened, atol=1e-9)
     np.testing.assert_array_equal(layer.translate, (1, 2, 3))
     laying.lay(layer, "world")
-    np.testing.assert_array_equal(layer.data_to_world((4, 5, 6)), moved)
+    np.testing.assert_allclose(layer.data_to_world((4, 5, 6)), moved, atol=1e-9)
 
 
 def test_slices_that_2d_cannot_show_are_never_left_in_2d(make_session, scan, notices):
@@ -154,7 +150,7 @@ def test_slices_that_2d_cannot_show_are_never_left_in_2d(make_session, scan, not
     viewer.dims.ndisplay = 2  # napari fails here where such a layer is left as it is
     for layer in (session.image, *session.own_layers):
         np.testing.assert_array_equal(layer.affine.affine_matrix, before)
-    assert any("along its own axes again" in notice for notice in notices)
+    assert any("as it was opened again" in notice for notice in notices)
 
 
 def test_labels_are_the_same_file_wherever_the_scan_lies(make_session, scan, tmp_path):
@@ -165,16 +161,19 @@ def test_labels_are_the_same_file_wherever_the_scan_lies(make_session, scan, tmp
     session.commit()
     session.go_to(3)
     viewer.layers.selection = {viewer.layers[LABELS_NAME]}
-    for where, command in (("own", lay_along_axes), ("world", lay_in_world)):
+    assert is_in_the_patients_world(session.image), "an axial scan, however oblique, is opened there"
+    for where, command in (("own", lay_along_axes), ("opened", lay_as_opened)):
         command(viewer)
         assert where_lies(session.image) == where
         assert session.slice_index == 3
         session.save_labels(tmp_path / f"{where}.nii.gz")
         assert session.wait(30)
-    own, world, image = (nibabel.load(tmp_path / name) for name in ("own.nii.gz", "world.nii.gz", "scan.nii"))
-    np.testing.assert_array_equal(own.dataobj, world.dataobj)
+    own, opened, image = (
+        nibabel.load(tmp_path / name) for name in ("own.nii.gz", "opened.nii.gz", "scan.nii")
+    )
+    np.testing.assert_array_equal(own.dataobj, opened.dataobj)
     assert np.count_nonzero(own.dataobj) == 300
-    assert own.affine.tobytes() == world.affine.tobytes()
+    assert own.affine.tobytes() == opened.affine.tobytes()
     np.testing.assert_allclose(own.affine, image.affine, atol=1e-6)
 
     assert is_in_the_patients_world(session.image)

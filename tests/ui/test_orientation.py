@@ -126,6 +126,7 @@ def test_labels_lie_on_their_image_when_they_are_opened_again(open_scan, tmp_pat
     assert session.wait(30)
     ours = viewer.layers[LABELS_NAME]
     (again,) = viewer.open(str(tmp_path / "liver_labels.nii.gz"), plugin="napari-medicosam")
+    np.testing.assert_array_equal(ours.affine.affine_matrix, session.image.affine.affine_matrix)
     for voxel in ((0, 0, 0), (3, 5, 9), (11, 39, 49)):
         np.testing.assert_allclose(again.data_to_world(voxel), session.image.data_to_world(voxel), atol=1e-3)
         np.testing.assert_array_equal(ours.data_to_world(voxel), session.image.data_to_world(voxel))

@@ -54,7 +54,7 @@ def test_every_control_has_a_tooltip(make_session):
 def test_fits_a_narrow_dock(make_session):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    assert widget.minimumSizeHint().width() <= 300
+    assert widget.minimumSizeHint().width() <= 250
     widget.close()
 
 

@@ -4,12 +4,13 @@ from qtpy.QtWidgets import QApplication
 
 
 def canvas_position(viewer, layer, position):
-    """Where a data position of the layer is on the canvas widget, logical pixels."""
-    canvas = viewer.window._qt_viewer.canvas
-    world = layer.data_to_world(position)
-    displayed = [world[axis] for axis in viewer.dims.displayed]
-    transform = canvas.view.scene.transform
-    x, y = transform.map([displayed[1], displayed[0], 0, 1])[:2]
+    """Where the canvas draws a voxel of an image or labels, in logical pixels of its widget.
+
+    Asked of the node that draws it: of a layer that is turned out of the slice, napari takes the mouse to be elsewhere.
+    """
+    node = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node
+    row, column = (position[axis] + 0.5 for axis in viewer.dims.displayed)
+    x, y = node.get_transform("visual", "canvas").map([column, row, 0, 1])[:2]
     return QPoint(round(float(x)), round(float(y)))
 
 

@@ -204,6 +204,10 @@ class Geometry:
         """Anatomical plane that the slices along array axis `axis` come nearest to."""
         return PLANE_NAMES[self._world_axes()[axis]]
 
+    def world_axis(self, axis: int) -> int:
+        """Axis of RAS (0 right, 1 front, 2 head) that array axis `axis` runs along most nearly; each is of one axis."""
+        return self._world_axes()[axis]
+
     def direction_sign(self, axis: int) -> int:
         """+1 when indices along array axis `axis` grow towards the patient's right, front or head, else -1."""
         return 1 if self.affine_ras[self._world_axes()[axis], 2 - axis] > 0 else -1

@@ -1,13 +1,13 @@
 """The world that layers lie in: patient millimetres along the axes of the array, turned as radiologists look at scans.
 
-A viewer slices along its world axes, so an array axis has to stay a world axis: turned out of the slice, a layer would
-show slices that nobody recorded, and a click would land on another one than is shown. The frame is therefore the
-patient's own, with its axes in the order in which the array runs along them. Which way they point never depends on the
-scan, so scans that were made along the same axes lie in the frame as they lie in the patient, whatever their origin,
-spacing, size and flips.
+A viewer slices along its world axes, so the world's axes are taken in the order in which the array runs along them:
+what is nearly parallel to a slice's rows is shown as rows. Which way they point never depends on the scan, so all scans
+whose arrays run in the same order lie in the frame as they lie in the patient, whatever their origin, spacing, size,
+flips and obliquity.
 
-In 3D nothing is sliced, so layers may lie in the patient's world itself, which is one for all scans. Shown slice by
-slice all the same, they are not where they lie: `as_sliced` says where a viewer has them.
+Shown slice by slice, a layer that is turned out of the slice is not where it lies: `as_sliced` says where a viewer has
+it. Along its own axes it is (`scaled_to_own`), and then nowhere in the patient. In 3D nothing is sliced, so layers may
+lie in one world for all scans, whichever way their arrays run (`scaled_to_world`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _WORLD_OF_RAS = np.array([[0.0, 0, 1], [0, -1, 0], [-1, 0, 0]])
 """The patient's world is (head, back, left): the coordinates of DICOM, backwards, and the frame of axial scans."""
 
+HAIR_MM = 1e-3
+"""As far as voxels may be from where the file has them, in what is shown. It is what saved grids may differ by, too."""
+
 _LEAST_IN_SIGHT = 0.05
 """Of the area of a slice: one that is turned further is shown as a line, or makes the viewer fail."""
 
@@ -40,26 +43,48 @@ def frame_signs(geometry: Geometry) -> tuple[int, int, int]:
 
 
 def ras_mm_to_frame(geometry: Geometry) -> NDArray[np.float64]:
-    """4 x 4 matrix from RAS mm (x, y, z, 1) to the frame (z, y, x, 1), both in mm.
+    """4 x 4 matrix from RAS mm (x, y, z, 1) to the frame (z, y, x, 1), both in mm: the world's axes, some turned round.
 
-    An oblique scan has a frame of its own: that of all scans with the same directions, about the scanner's origin.
+    The same for all scans whose array axes come nearest to the same axes of the patient in the same order.
     """
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.linalg.inv(_directions(geometry)[:, ::-1] * _flips(geometry))
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for axis, sign in enumerate(frame_signs(geometry)):
+        matrix[axis, geometry.world_axis(axis)] = sign
     return matrix
 
 
 def scaled_to_frame(geometry: Geometry) -> NDArray[np.float64]:
-    """4 x 4 matrix from voxel indices times spacing (z, y, x, 1) to the frame: which way axes run, and the origin."""
+    """4 x 4 matrix from voxel indices times spacing (z, y, x, 1) to the frame: how the axes lie, and the origin.
+
+    It turns nothing where no voxel is moved by `HAIR_MM` if the scan is taken to lie along the axes: files store
+    digits that are not exact.
+    """
+    exact, frame = np.eye(4), ras_mm_to_frame(geometry)
+    exact[:3, :3] = frame[:3, :3] @ _directions(geometry)[:, ::-1] + 0.0  # no -0.0
+    exact[:3, 3] = (frame @ geometry.affine_ras[:, 3])[:3] + 0.0
+    straight = exact.copy()
+    straight[:3, :3] = np.diag(_flips(geometry))
+    size_mm = np.multiply(geometry.shape_zyx, geometry.spacing_zyx)
+    is_straight = np.abs((exact - straight)[:3, :3]) @ size_mm < HAIR_MM
+    return straight if is_straight.all() else exact
+
+
+def scaled_to_own(geometry: Geometry) -> NDArray[np.float64]:
+    """4 x 4 matrix from voxel indices times spacing (z, y, x, 1) to a world along the scan's own axes.
+
+    They are those of the frame, turned with the scan, and so is its origin: scans with the same directions overlay.
+    """
+    directions = _directions(geometry)
     matrix = np.diag([*_flips(geometry), 1.0])
-    matrix[:3, 3] = ras_mm_to_frame(geometry)[:3, :3] @ geometry.affine_ras[:3, 3] + 0.0  # no -0.0
+    matrix[:3, 3] = _flips(geometry) * np.linalg.solve(directions[:, ::-1], geometry.affine_ras[:3, 3]) + 0.0
     return matrix
 
 
 def scaled_to_world(geometry: Geometry) -> NDArray[np.float64]:
     """4 x 4 matrix from voxel indices times spacing (z, y, x, 1) to the patient's world (head, back, left, 1) in mm.
 
-    One world for all scans of a patient, along whichever axes they were made: the frame of those that are axial.
+    One world for all scans of a patient, along whichever axes they were made: the frame of those that are nearly axial.
     """
     matrix = np.eye(4)
     matrix[:3, :3] = _WORLD_OF_RAS @ _directions(geometry)[:, ::-1] + 0.0

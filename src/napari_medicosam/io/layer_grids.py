@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.layer_frame import scaled_to_frame, scaled_to_world
+from napari_medicosam.core.layer_frame import as_sliced, scaled_to_frame, scaled_to_own, scaled_to_world
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
     spacing, at = record.geometry.spacing_zyx, record.geometry.affine_ras[2::-1, 3].tolist()
     arguments: dict[str, Any] = {"scale": (1.0, *spacing)[-ndim:]}
     if record.is_oriented:
-        arguments["affine"] = own_affine(record, ndim)
+        arguments["affine"] = opened_affine(record, ndim)
     elif record.header.format == "ome-zarr":
         arguments["translate"] = (0.0, *at)[-ndim:]
     if record.header.unit is not None:
@@ -39,14 +39,29 @@ def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
     return arguments
 
 
+def opened_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
+    """(ndim + 1) x (ndim + 1) affine of an oriented layer as readers give it: in the patient's world, turn and all.
+
+    Along its own axes lies only what would be seen from the side, so that a viewer could not show its slices.
+    """
+    matrix = scaled_to_frame(record.geometry)
+    return widened(matrix if has_slices(matrix) else scaled_to_own(record.geometry), ndim)
+
+
 def own_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
-    """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies along its own axes, as readers give it."""
-    return widened(scaled_to_frame(record.geometry), ndim)
+    """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies along its own axes."""
+    return widened(scaled_to_own(record.geometry), ndim)
 
 
 def world_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
     """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies in the patient's world (head, back, left)."""
     return widened(scaled_to_world(record.geometry), ndim)
+
+
+def has_slices(place: NDArray[np.float64]) -> bool:
+    """True when a viewer can show slices along all three axes of a volume that lies at `place` (4 x 4 or larger)."""
+    axes = range(len(place) - 4, len(place) - 1)
+    return all(as_sliced(place, [one for one in axes if one != axis]) is not None for axis in axes)
 
 
 def widened(matrix: NDArray[np.float64], ndim: int) -> NDArray[np.float64]:

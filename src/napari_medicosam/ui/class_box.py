@@ -43,6 +43,7 @@ class ClassBox(QWidget):
             "Lock class", "Lock all objects of this class, later ones as they are committed", checkable=True
         )
         self._policy = combo("What the object may take where it meets others")
+        self._policy.setMinimumWidth(0)  # rather a line of its own than "keep o…"
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)

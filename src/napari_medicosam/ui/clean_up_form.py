@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
-    QGridLayout,
+    QFormLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -79,7 +79,7 @@ class CleanUpForm(QGroupBox):
             super().keyPressEvent(event)
 
     def _build_ui(self) -> None:
-        self._largest = QCheckBox("Keep the largest piece alone")
+        self._largest = QCheckBox("Largest piece only")
         self._largest.setToolTip("Remove all pieces but the largest")
         self._holes = combo("What is enclosed by the object becomes part of it")
         for word, (text, tip) in _HOLES.items():
@@ -114,15 +114,16 @@ class CleanUpForm(QGroupBox):
             buttons.addWidget(one)
         column.addLayout(buttons)
 
-    def _fields(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.addWidget(self._largest, 0, 0, 1, 2)
+    def _fields(self) -> QFormLayout:
+        form = QFormLayout()
+        form.setSpacing(4)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.addRow(self._largest)
         fields = {"Fill holes": self._holes, "Smooth": self._smooth, "Remove pieces below": self._least}
-        for row, (text, field) in enumerate(fields.items(), start=1):
-            grid.addWidget(QLabel(text), row, 0)
-            grid.addWidget(field, row, 1)
-        grid.setColumnStretch(1, 1)
-        return grid
+        for text, field in fields.items():
+            form.addRow(text, field)
+        return form
 
     def _numbers(self) -> QHBoxLayout:
         row = QHBoxLayout()

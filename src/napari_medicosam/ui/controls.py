@@ -16,6 +16,9 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QWidget,
 )
 
@@ -28,9 +31,19 @@ if TYPE_CHECKING:
 _LEAST_WIDTH = 76
 """Of a box in a narrow dock, in pixels: room for its arrows or signs, and for a few letters or a number."""
 
+_ICON_GAP, _TEXT_GAP = 4, 2
+"""Pixels that Qt leaves beside the icon of a combo box, and around its text."""
+
+
+NOTICE_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
+"""Of what the user should know and may act on: an orange that can be seen on the ground of light and dark themes."""
+
 
 class OpeningComboBox(QComboBox):
-    """A combo box that says when its list is about to be shown, so that the list can be brought up to date."""
+    """A combo box that says when its list is about to be shown, so that the list can be brought up to date.
+
+    Where it is too narrow for what is chosen, that ends in an ellipsis.
+    """
 
     opening = QtCore.Signal()  # type: ignore[attr-defined]  # Qt bindings call it differently
 
@@ -38,6 +51,25 @@ class OpeningComboBox(QComboBox):
         """Show the list."""
         self.opening.emit()
         super().showPopup()
+
+    def paintEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """As Qt does, which only cuts a text that is too long."""
+        if self.isEditable():
+            super().paintEvent(event)
+            return
+        shown: Any = QStyleOptionComboBox()
+        self.initStyleOption(shown)
+        style: Any = self.style()
+        kind = QStyle.ComplexControl.CC_ComboBox
+        place = style.subControlRect(kind, shown, QStyle.SubControl.SC_ComboBoxEditField, self)
+        room = place.width() - (0 if shown.currentIcon.isNull() else shown.iconSize.width() + _ICON_GAP)
+        shown.currentText = self.fontMetrics().elidedText(
+            shown.currentText, QtCore.Qt.TextElideMode.ElideRight, room - _TEXT_GAP
+        )
+        painter = QStylePainter(self)
+        painter.drawComplexControl(kind, shown)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, shown)
+        painter.end()
 
 
 class ScrollColumn(QScrollArea):

@@ -1,4 +1,4 @@
-"""Docks of ours in one area of the window lie on each other as tabs: one above the other, each would be cramped."""
+"""Docks of ours: in one area of the window they lie on each other as tabs, and each is as narrow as it may be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,28 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+
+class NarrowAgain(QObject):
+    """Has the dock of a widget become as narrow as the widget allows, also after that needed more for a while.
+
+    Qt by itself takes the least width that it once gave to a dock for the user's own.
+
+    Args:
+        widget: in the dock; it owns this.
+    """
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802  Qt's name
+        """Something in the widget may need less than before."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            dock = _dock_of(watched)
+            if dock is not None and dock.minimumWidth() > watched.minimumSizeHint().width():
+                dock.setMinimumWidth(0)
+        return False
 
 
 class TabsOnShow(QObject):
@@ -24,10 +46,7 @@ class TabsOnShow(QObject):
     @property
     def dock(self) -> QDockWidget | None:
         """Where the widget lies; None while nobody has put it into one."""
-        parent: Any = self.parent()
-        while parent is not None and not isinstance(parent, QDockWidget):
-            parent = parent.parent()
-        return parent
+        return _dock_of(self.parent())
 
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802  Qt's name
         """Not at once: napari is still in the middle of adding the dock."""
@@ -50,3 +69,9 @@ class TabsOnShow(QObject):
                     window.tabifyDockWidget(other, dock)
                     dock.raise_()
                 return
+
+
+def _dock_of(part: Any) -> QDockWidget | None:
+    while part is not None and not isinstance(part, QDockWidget):
+        part = part.parent()
+    return part

@@ -130,6 +130,11 @@ def lay_along_axes(viewer: Viewer) -> None:
     _lay_selected(viewer, "own")
 
 
+def lay_as_opened(viewer: Viewer) -> None:
+    """The command `Lay as It Was Opened`, for all selected layers."""
+    _lay_selected(viewer, "opened")
+
+
 def _lay_selected(viewer: Viewer, where: Where) -> None:
     of_viewer = session(viewer)
     for layer in list(viewer.layers.selection):

@@ -1,4 +1,4 @@
-"""Where layers are laid: along their own axes or in the patient's world, and ours as napari slices the image."""
+"""Where layers are laid: in the patient's world or along their own axes, and ours as napari slices the image."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from napari.utils.notifications import show_info
 
 from napari_medicosam.core.layer_frame import as_sliced, turned_back
 from napari_medicosam.errors import InputError
-from napari_medicosam.io.layer_grids import own_affine, widened, world_affine
+from napari_medicosam.io.layer_grids import has_slices, opened_affine, own_affine, widened, world_affine
 from napari_medicosam.io.records import METADATA_KEY, record_of
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
     from numpy.typing import NDArray
 
     from napari_medicosam.io.records import VolumeRecord
 
-Where = Literal["own", "world"]
+Where = Literal["opened", "own", "world"]
+"""In the patient's world, its axes in the order of the array's, as readers open files; along the scan's own axes; or in
+the one world of all scans, (head, back, left)."""
 
 _HAIR = 1e-9
 """Radians. Napari slices before it tells anybody of a change to 2D, and cannot do it exactly from the side."""
+
+_PAINTS_NOTHING = ("pan_zoom", "transform")
 
 _WORLD_KEY = "world_affine"
 """In the metadata of a layer that no file of ours knows the place of, while it lies along its own axes."""
@@ -44,18 +48,20 @@ class Laying:
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
 
     def lay(self, layer: Layer, where: Where) -> None:
-        """Lay a layer of the viewer in the patient's world, or along its own axes; what it was moved by stays.
+        """Lay a layer of the viewer in one of the frames of `Where`; what it was moved by stays.
 
         Raises:
             InputError: for another word, a 2D layer, or one whose slices napari could not show there.
         """
         if where not in get_args(Where):
-            raise InputError(f"a layer lies in its 'own' frame or in the 'world', got {where!r}")
+            raise InputError(
+                f"a layer lies as it was 'opened', along its 'own' axes or in the 'world', got {where!r}"
+            )
         if layer.ndim not in (3, 4):
             raise InputError(f"{layer.name!r} has {layer.ndim} axes: wanted a volume, or volumes over time")
         affine = _affine_in(layer, where)
         place = affine @ np.linalg.inv(layer.affine.affine_matrix) @ place_of(layer)
-        if self._viewer.dims.ndisplay == 2 and not _has_slices(place):
+        if self._viewer.dims.ndisplay == 2 and not has_slices(place):
             raise InputError(
                 f"the slices of {layer.name!r} run across those of this world, so napari can show it there in 3D "
                 "only: switch to 3D first, with the button below the layer list (Ctrl+Y)"
@@ -70,21 +76,21 @@ class Laying:
         if self._viewer.dims.ndisplay != 2:
             return
         for layer in self._viewer.layers:
-            if _placed(layer) is None or layer.ndim < 3 or where_lies(layer) == "own":
+            if _placed(layer) is None or layer.ndim < 3 or where_lies(layer) != "world":
                 continue
-            if not _has_slices(place_of(layer)):
-                self.lay(layer, "own")
-                show_info(f"{layer.name!r} lies along its own axes again: its slices run across those of 2D")
+            if not has_slices(place_of(layer)):
+                self.lay(layer, "opened")
+                show_info(f"{layer.name!r} lies as it was opened again: its slices ran across those of 2D")
 
 
 def where_lies(layer: Layer) -> Where:
-    """Whether a layer lies along its own axes or in the patient's world; one that was moved since, nearer to which."""
+    """Which frame a layer lies in, or nearest to, if it was moved since. Of frames that are the same, the first."""
     record = _placed(layer)
     if record is None:
-        return "own" if _WORLD_KEY in _ours(layer) else "world"
+        return "own" if _WORLD_KEY in _ours(layer) else "opened"
     turn = layer.affine.affine_matrix[:-1, :-1]
-    own, world = (of(record, layer.ndim)[:-1, :-1] for of in (own_affine, world_affine))
-    return "own" if np.linalg.norm(own - turn) <= np.linalg.norm(world - turn) else "world"
+    places = _places(record, layer.ndim)
+    return min(places, key=lambda where: float(np.linalg.norm(places[where][:-1, :-1] - turn)))
 
 
 def place_of(layer: Layer) -> NDArray[np.float64]:
@@ -94,6 +100,20 @@ def place_of(layer: Layer) -> NDArray[np.float64]:
     place[:-1, :-1] = np.transpose([layer.data_to_world(step) - origin for step in np.eye(layer.ndim)])
     place[:-1, -1] = origin
     return place
+
+
+def lie_with(viewer: Viewer, layer: Labels, image: Layer) -> None:
+    """Make our committed labels lie as the image does, and where the viewer shows it while the mouse paints on them.
+
+    They are drawn in the same place either way; other layers and other plugins find them where the image is.
+    """
+    if str(layer.mode) in _PAINTS_NOTHING:
+        if layer.ndim == image.ndim and not np.array_equal(
+            image.affine.affine_matrix, layer.affine.affine_matrix
+        ):
+            layer.affine = image.affine.affine_matrix
+    else:
+        lie_in_slices(viewer, layer, image)
 
 
 def lie_in_slices(viewer: Viewer, layer: Layer, image: Layer, *, exactly: bool = False) -> None:
@@ -134,16 +154,21 @@ def check_has_slices(viewer: Viewer, image: Layer) -> None:
         )
 
 
+def squeeze_of(viewer: Viewer, image: Layer) -> float:
+    """Share of a slice's area (0..1) that is lost where the viewer draws an image that is turned out of its slices."""
+    place, displayed = place_of(image), _displayed(viewer, image)
+    if len(displayed) > 2 or as_sliced(place, displayed) is place:
+        return 0.0
+    shown = sorted(displayed)
+    sides = place[:-1, shown]
+    drawn = abs(np.linalg.det(place[np.ix_(shown, shown)]))
+    return float(1 - drawn / np.sqrt(np.linalg.det(sides.T @ sides)))
+
+
 def _displayed(viewer: Viewer, layer: Layer) -> list[int]:
     """Axes of the layer that the viewer shows, as napari numbers them: by the last axes of the world."""
     offset = viewer.dims.ndim - layer.ndim
     return [axis - offset for axis in viewer.dims.order if axis >= offset][-viewer.dims.ndisplay :]
-
-
-def _has_slices(place: NDArray[np.float64]) -> bool:
-    """True when slices along all three axes of the volume can be shown."""
-    axes = range(len(place) - 4, len(place) - 1)
-    return all(as_sliced(place, [one for one in axes if one != axis]) is not None for axis in axes)
 
 
 def _affine_in(layer: Layer, where: Where) -> NDArray[np.float64]:
@@ -154,21 +179,25 @@ def _affine_in(layer: Layer, where: Where) -> NDArray[np.float64]:
         return np.asarray(current)
     record = _placed(layer)
     if record is not None:
-        world = world_affine(record, layer.ndim)
-        if not _has_slices(world):
-            x = _HAIR
-            world = (
-                widened(np.array([[1, -x, x, 0], [x, 1, -x, 0], [-x, x, 1, 0], [0, 0, 0, 1]]), layer.ndim)
-                @ world
-            )
-        places = {"own": own_affine(record, layer.ndim), "world": world}
+        places = _places(record, layer.ndim)
     else:
-        world = np.asarray(_ours(layer).get(_WORLD_KEY, current))
-        place = world @ np.linalg.inv(current) @ place_of(layer)
-        places = {"own": widened(turned_back(place[-4:, -4:]), layer.ndim) @ world, "world": world}
+        opened = np.asarray(_ours(layer).get(_WORLD_KEY, current))
+        place = opened @ np.linalg.inv(current) @ place_of(layer)
+        own = widened(turned_back(place[-4:, -4:]), layer.ndim) @ opened
+        places = {"opened": opened, "own": own, "world": opened}
     if np.array_equal(current, places[now]):
         return places[where]
     return np.asarray(places[where] @ np.linalg.inv(places[now]) @ current)
+
+
+def _places(record: VolumeRecord, ndim: int) -> dict[Where, NDArray[np.float64]]:
+    """`layer.affine` in each frame of a scan, before anything is moved."""
+    world = world_affine(record, ndim)
+    if not has_slices(world):
+        x = _HAIR
+        turn = np.array([[1, -x, x, 0], [x, 1, -x, 0], [-x, x, 1, 0], [0, 0, 0, 1]])
+        world = widened(turn, ndim) @ world
+    return {"opened": opened_affine(record, ndim), "own": own_affine(record, ndim), "world": world}
 
 
 def _remember_world(layer: Layer, where: Where) -> None:

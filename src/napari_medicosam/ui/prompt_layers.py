@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.laying import check_has_slices, lie_in_slices
+from napari_medicosam.ui.laying import check_has_slices, lie_in_slices, lie_with
 from napari_medicosam.ui.orientation import orient_view
 from napari_medicosam.ui.prompts_in_layers import (
     forget_undrawn,
@@ -112,10 +112,19 @@ class PromptLayers(ShownSlice):
             self.follow(annotation.image, annotation.ours)
             orient_view(self._viewer, annotation.image)
 
+    def go_to(self, index: int) -> None:
+        """Show a slice along the axis that is sliced along. Raises as `plane`."""
+        super().go_to(index)
+        if self.wanted().image.ndim > 2 and abs(self._position()[self.axis() - 3] - index) > 0.5:
+            self.make_missing()  # out of the slider's reach: see `follow`
+            super().go_to(index)
+
     def follow(self, image: Image, ours: LayerSet) -> None:
         """Our layers lie where the viewer shows the image."""
         for layer in ours.all:
-            lie_in_slices(self._viewer, layer, image)
+            # That of the object stays: with it napari's slider reaches all slices of an image that is turned.
+            lay = lie_with if layer is ours.labels else lie_in_slices
+            lay(self._viewer, layer, image)
 
     def make_missing(self) -> None:
         """Make the layers that are not there yet, or that the user removed, with prompts and masks in them."""
@@ -284,6 +293,7 @@ class PromptLayers(ShownSlice):
                 (events.paint, self._on_paint),
                 (events.labels_update, self._tell_stroke),
                 (events.data, self._on_labels_data),
+                (events.mode, self._on_labels_mode),
             )
         return (events.data, self._on_layer_data), (events.mode, self._on_layer_mode)
 
@@ -318,6 +328,10 @@ class PromptLayers(ShownSlice):
         if self.annotation is not None:
             self._take_drawn(event.source)
         self.given.emit(event.source)
+
+    def _on_labels_mode(self) -> None:
+        if self.annotation is not None:
+            self.follow(self.annotation.image, self.annotation.ours)
 
     def _tell_stroke(self, event: Any) -> None:
         """Say what was painted as soon as it is there: napari tells of some strokes just before."""

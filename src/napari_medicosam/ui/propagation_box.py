@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DIRECTIONS = {"both": "both ways", "up": "up (higher slices)", "down": "down (lower slices)"}
 
-_NARROW = "QSpinBox { min-width: 58px; }"
+_NARROW = "QSpinBox { min-width: 54px; }"
 """Napari's own style asks for 90, twice, in a dock that may be narrow."""
 
 
@@ -58,7 +58,7 @@ class PropagationBox(QGroupBox):
         self.details = QWidget()
         rows = QGridLayout(self.details)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(4)
+        rows.setSpacing(2)
         rows.addWidget(self._limit, 0, 0)
         for column, box in enumerate((self._first, self._last), start=1):
             box.setEnabled(False)

@@ -199,7 +199,7 @@ def _row(*parts: QWidget) -> QWidget:
     row.setSpacing(3)
     for part in parts:
         row.addWidget(part)
-    row.addStretch(1)
+    row.setStretch(len(parts) - 1, 1)
     return made
 
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_medicosam.ui.clean_up_form import CleanUpForm
 from napari_medicosam.ui.controls import ScrollColumn, button, close_together, told
+from napari_medicosam.ui.docks import NarrowAgain
 from napari_medicosam.ui.help_panel import toggle_help
 from napari_medicosam.ui.image_box import ImageBox
 from napari_medicosam.ui.key_map import on_keys_changed, with_keys
@@ -30,6 +31,7 @@ from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
 from napari_medicosam.ui.series_bar import SeriesBar
 from napari_medicosam.ui.session_menu import RestoreBar, SessionButton
+from napari_medicosam.ui.tilt_bar import TiltBar
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -66,6 +68,7 @@ class SegmentWidget(QWidget):
         self._error = ""
         self._build_ui()
         self._connect()
+        NarrowAgain(self)
         self._show_keys()
         self._refresh_state()
 
@@ -98,6 +101,7 @@ class SegmentWidget(QWidget):
         layout.addWidget(SeriesBar(session=self._session, parent=self))
         self._restore_bar = RestoreBar(session=self._session)
         layout.addWidget(self._restore_bar)
+        layout.addWidget(TiltBar(session=self._session))
         layout.addWidget(self._state_part())
         self._column = ScrollColumn(content)
         layout.addWidget(self._column, stretch=1)
@@ -136,8 +140,10 @@ class SegmentWidget(QWidget):
         for number, tool in enumerate(self._tools.values()):
             grid.addWidget(tool, number // _TOOLS_IN_A_ROW, number % _TOOLS_IN_A_ROW)
         grid.addWidget(self._another, 2, 1, 1, 2)
-        for column, step in enumerate((self._undo, self._redo, self._clear)):
-            grid.addWidget(step, 3, column)
+        steps = QHBoxLayout()  # not in the columns above: the long words would not lie below each other
+        for step in (self._undo, self._redo, self._clear):
+            steps.addWidget(step, stretch=1)
+        grid.addLayout(steps, 3, 0, 1, _TOOLS_IN_A_ROW)
         grid.addWidget(self._segment, 4, 0, 1, _TOOLS_IN_A_ROW)
         for column in range(_TOOLS_IN_A_ROW):
             grid.setColumnStretch(column, 1)
@@ -150,6 +156,7 @@ class SegmentWidget(QWidget):
         part = QGroupBox("Objects")
         column = QVBoxLayout(part)
         close_together(column)
+        column.setContentsMargins(2, 4, 2, 4)
         column.addWidget(self._objects)
         column.addWidget(self._refine)
         column.addWidget(self._clean_up)

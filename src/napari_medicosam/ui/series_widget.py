@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.controls import button, swatch, told
+from napari_medicosam.ui.docks import NarrowAgain
 from napari_medicosam.ui.key_map import on_keys_changed, with_keys
 from napari_medicosam.ui.series_bar import DONE_NEXT, NEXT, PREVIOUS, TIPS
 
@@ -100,6 +101,7 @@ class SeriesWidget(QWidget):
         self._message = ""
         self._build_ui()
         self._connect()
+        NarrowAgain(self)
         self._refresh()
 
     def _build_ui(self) -> None:

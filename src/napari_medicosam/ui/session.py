@@ -152,6 +152,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         if self._annotation is not None:
             self._annotation.effort.rest()
         self._layers.show(annotation)
+        self._layers.come_into_sight()
         if annotation is not None and self._layers.time() != annotation.time:
             self._on_time_changed(self._layers.time())
         if annotation is not None and self.is_live and not annotation.table.record.is_locked:
@@ -161,8 +162,10 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
     def lay(self, where: Where, layer: Layer | None = None) -> None:
         """Lay a layer of the viewer (None: the image, with our layers) in the patient's world or along its own axes.
 
-        In the `world`, all scans of a patient overlay each other in 3D; along their `own` axes, as they are opened,
-        2D shows their slices as they were recorded. Prompts, masks and files are the same in either.
+        As it was `opened`, a scan lies in the patient's world, with the axes in the order of the array's: scans whose
+        arrays run in the same order overlay, oblique ones, too. Along its `own` axes, 2D shows the slices of an oblique
+        scan as they were recorded, neither squeezed nor sheared. In the `world`, all scans of a patient overlay each
+        other, in 3D. Prompts, masks and files are the same in each.
 
         Raises:
             InputError: for another word, a 2D layer, or one that napari could show there in 3D only, in 2D.
@@ -174,6 +177,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._laying.lay(layer, where)
         if layer is self.image and index is not None:
             self._layers.go_to(index)
+        self.events.changed.emit()
 
     def set_model(self, name: str | Path) -> None:
         """Use a model of the registry, or the checkpoint file of that path, from the next prompt on.

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_medicosam.ui.controls import button, close_together, told
+from napari_medicosam.ui.controls import NOTICE_STYLE, button, close_together, told
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -28,8 +28,6 @@ _KEEP_PATHS_HELP = (
     "Write into the session where the image's file lies, to open it by itself next time. "
     "File names can hold names of patients"
 )
-_BAR_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
-"""An orange that can be seen on the ground of light and dark themes."""
 
 
 class SessionButton(QPushButton):
@@ -87,7 +85,7 @@ class RestoreBar(QWidget):
         self._session = session
         self._text = QLabel()
         self._text.setWordWrap(True)
-        self._text.setStyleSheet(_BAR_STYLE)
+        self._text.setStyleSheet(NOTICE_STYLE)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._restore = button("Restore", "Go on where that session ended")
         self._discard = button("Discard …", "Delete what that session left")

@@ -9,7 +9,7 @@ import numpy as np
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.laying import check_has_slices
+from napari_medicosam.ui.laying import check_has_slices, squeeze_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -70,6 +70,25 @@ class ShownSlice:
         step = self._position(here)[axis] - first
         if abs(step) > 1e-9:  # 0: turned by a right angle, where napari shows no such slice
             dims.set_point(dims.ndim + axis, (index - first) / step)
+
+    def come_into_sight(self) -> None:
+        """Show the middle slice of an image that is turned, where the viewer is at none of its slices.
+
+        Napari shows the middle of what an image takes up in the world, and draws its slices elsewhere.
+        """
+        annotation = self.annotation
+        if annotation is None or annotation.image.ndim < 3:
+            return
+        try:
+            axis = self.axis()
+        except InputError:  # 3D rendering
+            return
+        count = annotation.shape_zyx[axis]
+        if (
+            squeeze_of(self._viewer, annotation.image) > 0
+            and not -0.5 <= self._position()[axis - 3] < count - 0.5
+        ):
+            self.go_to(count // 2)
 
     def _position(self, point: Any = None) -> tuple[float, ...]:
         """Where the viewer (or a point of the world) is in the image, in voxels, as napari slices it.
