@@ -44,7 +44,8 @@ def test_slices_along_any_axis(medicosam, scan, tmp_path, axis, number):
 def test_propagation_and_the_report(medicosam, scan, tmp_path):
     out, report = tmp_path / "labels.mha", tmp_path / "report.json"
     medicosam("segment", scan, "-o", out, *TINY, *BOX, "--propagate", "--mode", "box", "--iou-threshold", "0",
-              "--box-extension", "0", "--min-confidence", "0", "--z-range", "4,10", "--json", report)  # fmt: skip
+              "--box-extension", "0", "--min-confidence", "0", "--z-range", "4,10", "--appearance", "0.8",
+              "--likeness", "0.3", "--json", report)  # fmt: skip
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
     content = json.loads(report.read_text())
     entry = content["objects"][0]
@@ -60,7 +61,7 @@ def test_propagation_and_the_report(medicosam, scan, tmp_path):
     assert content["propagation"] == {
         "mode": "box", "iou_threshold": 0.0, "box_extension": 0.0, "min_confidence": 0.0,
         "box_extension_mm": None, "reference_spacing_mm": 2.0, "between": "shapes",
-        "appearance": 0.5,
+        "appearance": 0.8, "likeness": 0.3,
     }  # fmt: skip
     assert (content["three_planes"], content["clean_up"]) == (False, None)
     assert content["intensity"]["kind"] == "percentile"
@@ -196,6 +197,7 @@ def test_embeddings_in_8_bits_are_others_and_reused(medicosam, scan, tmp_path, m
         ((*BOX, "--embedding-dtype", "int4"), "float16 or float32 or int8, got 'int4'"),
         ((*BOX, "--propagate", "--between", "lines"), "shapes or neighbours"),
         ((*BOX, "--propagate", "--box-extension-mm", "-1"), "0 mm or more"),
+        ((*BOX, "--propagate", "--appearance", "-1"), "appearance must be 0 or more"),
         ((*BOX, "--propagate", "--box-extension-mm", "1", "--box-extension", "2"), "exclude each other"),
         ((*BOX, "--three-planes"), "wanted --propagate, too"),
         ((*BOX, "--fill-holes", "all"), "--fill-holes all: wanted no, slices, volume"),

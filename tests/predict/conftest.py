@@ -17,5 +17,7 @@ def lite():
 
 @pytest.fixture(scope="session")
 def vit_b():
-    """Random weights: parity needs no meaning."""
-    return LoadedModel(build_model("vit_b", seed=0), SPECS["vit_b"], "vit_b-random", "00" * 32)
+    """Random weights: parity needs no meaning. Two blocks with windows and a global one say what all twelve do."""
+    sam = build_model("vit_b", seed=0)
+    sam.image_encoder.blocks = sam.image_encoder.blocks[:3]
+    return LoadedModel(sam, SPECS["vit_b"], "vit_b-random", "00" * 32)

@@ -32,6 +32,9 @@ class Phantom:
     def fetch_ahead(self, plane, image_slice):
         """Nothing is stored."""
 
+    def features(self, plane, pixels, view=None):
+        return np.ones((1, 1, 1), np.float32)  # everything looks alike
+
     def segment(self, request):
         self.asked.append(request)
         mask = np.zeros(request.image_slice.shape, bool)
@@ -94,6 +97,9 @@ class Doubting(Phantom):
     def __init__(self, predicted, masks):
         super().__init__(masks)
         self.predicted = predicted
+
+    def features(self, plane, pixels, view=None):
+        return np.ones((1, 1, 1), np.float32)  # everything looks alike
 
     def segment(self, request):
         return replace(super().segment(request), iou_prediction=self.predicted.get(request.plane.index, 0.9))
@@ -160,7 +166,8 @@ def test_the_surest_anchor_is_what_confidence_is_measured_by():
     """A poor mask on the slice beside must not let the way run on through the volume."""
     phantom = Doubting({8: 0.6}, discs(drift=0))
     anchors = [replace(phantom.anchor(3), iou_prediction=0.9), replace(phantom.anchor(5), iou_prediction=0.4)]
-    found = [r.plane.index for r in propagate(phantom, phantom.stack, anchors, SETTINGS)]
+    settings = replace(SETTINGS, min_confidence=0.85)
+    found = [r.plane.index for r in propagate(phantom, phantom.stack, anchors, settings)]
     assert max(found) == 7
 
 

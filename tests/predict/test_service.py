@@ -131,6 +131,15 @@ def test_rgb_slices(tiny):
     assert result.mask.shape == (40, 50)
 
 
+@pytest.mark.parametrize("shape", [(1, 9000), (9000, 1), (2, 300)])
+def test_slices_so_long_that_nothing_of_them_would_be_left_at_the_model_s_size(tiny, shape):
+    image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    prompts = PromptSet(SlicePlane(0, 0), box=BoxPrompt(0, 0, *shape))
+    result = SegmentationService(tiny, MAPPING, DictStore()).segment(SegmentRequest(image, prompts))
+    assert result.mask.shape == shape
+    assert np.isfinite(result.low_res_logits).all()
+
+
 @pytest.fixture
 def trusts(tiny, monkeypatch):
     """The tiny model, with what it thinks of its masks as told: without a box, and with one."""

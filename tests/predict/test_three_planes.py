@@ -22,6 +22,9 @@ class Sees:
     def fetch_ahead(self, plane, image_slice):
         """Nothing is stored."""
 
+    def features(self, plane, pixels, view=None):
+        return np.ones((1, 1, 1), np.float32)  # everything looks alike
+
     def segment(self, request):
         self.asked.append(request.plane)
         box = Region(*(round(v) for v in request.prompts.box.bounds))

@@ -174,6 +174,24 @@ class PropagationOptions:
         float | None,
         _option(_PROPAGATION, "--box-extension-mm", text="Growth of the box in mm a side instead."),
     ] = None
+    likeness: Annotated[
+        float | None,
+        _option(
+            _PROPAGATION,
+            "--likeness",
+            text="How much it counts against the confidence when the model sees something else in a mask than in the "
+            "object on the prompted slices; 0: not at all.",
+        ),
+    ] = None
+    appearance: Annotated[
+        float | None,
+        _option(
+            _PROPAGATION,
+            "--appearance",
+            text="How much brightness on the prompted slices counts beside the model, so that masks do not leak into "
+            "what looks different; 0: not at all.",
+        ),
+    ] = None
     z_range: Annotated[
         str | None,
         _option(_PROPAGATION, "--z-range", text=_Z_RANGE),

@@ -182,6 +182,8 @@ def _settings(given: options.PropagationOptions) -> PropagationSettings | None:
         "min_confidence": given.min_confidence,
         "box_extension": given.box_extension,
         "box_extension_mm": given.box_extension_mm,
+        "appearance": given.appearance,
+        "likeness": given.likeness,
     }
     return PropagationSettings(**{name: value for name, value in said.items() if value is not None})
 

@@ -121,15 +121,20 @@ def _inside_and_around(
     pixels: NDArray[Any], mask: NDArray[np.bool_], mapping: IntensityMapping
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Bins of the object's pixels, and of those that surround it."""
-    region = Region.of_mask(mask)
-    grow_y, grow_x = (max(_LEAST_AROUND, int(_AROUND * side)) for side in region.size_yx)
-    part = (
-        slice(max(region.y0 - grow_y, 0), region.y1 + grow_y),
-        slice(max(region.x0 - grow_x, 0), region.x1 + grow_x),
-    )
+    part = object_and_around(mask)
     bins, mask = _bins(mapping.to_uint8(pixels[part])), mask[part]
     inside = ndimage.binary_erosion(mask) if np.count_nonzero(mask) > _THIN else mask
     return bins[inside if inside.any() else mask], bins[~ndimage.binary_dilation(mask)]
+
+
+def object_and_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of an object and of what it is told from; of a mask (rows, columns) that is not empty."""
+    region = Region.of_mask(mask)
+    grow_y, grow_x = (max(_LEAST_AROUND, int(_AROUND * side)) for side in region.size_yx)
+    return (
+        slice(max(region.y0 - grow_y, 0), region.y1 + grow_y),
+        slice(max(region.x0 - grow_x, 0), region.x1 + grow_x),
+    )
 
 
 def _bins(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:

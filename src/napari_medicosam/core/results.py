@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,8 @@ class SegmentResult:
         candidates: what else a single click may mean, the largest mask first, the one chosen included; empty where
             the model gave one mask.
         asked_box: the box that the mask was asked with, drawn or not; to be fed back with the logits.
+        likeness: 1 as the object on annotated slices, 0 as what surrounds it (`predict.likeness`), or less; NaN where
+            nobody looked.
 
     Raises:
         InputError: for a view that is empty or reaches beyond the slice.
@@ -179,6 +182,7 @@ class SegmentResult:
     view: Region | None = None
     candidates: tuple[Candidate, ...] = ()
     asked_box: BoxPrompt | None = None
+    likeness: float = math.nan
 
     def __post_init__(self) -> None:
         if self.view is not None:

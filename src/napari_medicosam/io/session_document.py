@@ -62,6 +62,7 @@ class PropagationEntry(Record):
     reference_spacing_mm: float | None
     between: str
     appearance: float = 0.0
+    likeness: float = 0.0
 
 
 class ModelEntry(Record):

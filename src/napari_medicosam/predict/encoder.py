@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from segment_anything.utils.transforms import ResizeLongestSide
+from torchvision.transforms.functional import resize, to_pil_image
 
+from napari_medicosam.core.resize import SliceFrame
 from napari_medicosam.models.encoder_runtimes import torch_runtime
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class SliceEncoder:
     ) -> None:
         self._sam = model.sam
         self._mapping = mapping
-        self._resize = ResizeLongestSide(model.spec.model_size)
+        self._model_size = model.spec.model_size
         self.runtime = runtime or torch_runtime(model.sam.image_encoder)
 
     def encode(self, image_slice: NDArray[Any]) -> NDArray[np.float32]:
@@ -56,5 +57,7 @@ class SliceEncoder:
         pixels = self._mapping.to_uint8(image_slice)
         if pixels.ndim == 2:
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
-        resized = self._resize.apply_image(np.ascontiguousarray(pixels))
+        # As segment-anything's `ResizeLongestSide`, but for very long slices, of which it leaves no pixel.
+        size = SliceFrame((pixels.shape[0], pixels.shape[1]), self._model_size).resized_size
+        resized = np.array(resize(to_pil_image(np.ascontiguousarray(pixels)), list(size)))
         return torch.as_tensor(resized, device=self._sam.device).permute(2, 0, 1)[None].contiguous()

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from napari_medicosam.errors import InputError
+from napari_medicosam.predict.likeness import ObjectFeatures
 from napari_medicosam.predict.propagation_settings import REFERENCE_SETTINGS, PropagationSettings
 from napari_medicosam.predict.walks import Gap, Walk, walk_together
 
@@ -105,7 +106,7 @@ def propagate_objects(
             of two objects, twice on one slice, on a stop slice or outside the range, or a box extension in mm where
             the stack has no spacing. Nothing has been asked then.
     """
-    walks = [_walk(run, stack) for run in runs]
+    walks = [_walk(service, stack, run) for run in runs]
     counted = Counter(run.anchors[0].object_id for run in runs)
     twice = [object_id for object_id, count in counted.items() if count > 1]
     if twice:
@@ -115,7 +116,7 @@ def propagate_objects(
     yield from walk_together(service, stack, walks)
 
 
-def _walk(run: ObjectRun, stack: SliceStack) -> Walk:
+def _walk(service: SegmentationService, stack: SliceStack, run: ObjectRun) -> Walk:
     bounds = run.z_range if run.z_range is not None else (0, len(stack))
     anchors = _checked_anchors(run, stack, bounds)
     return Walk(
@@ -127,6 +128,7 @@ def _walk(run: ObjectRun, stack: SliceStack) -> Walk:
         run.settings.stop_rule(stack),
         run.settings.between,
         run.settings.appearance,
+        ObjectFeatures(service, stack, anchors) if run.settings.likeness > 0 else None,
     )
 
 

@@ -34,21 +34,30 @@ class StopRule:
 
     Attributes:
         iou_threshold: least IoU of a mask and the one before.
-        min_confidence: least predicted IoU, as a share of the reference; 0 does not look at it.
+        min_confidence: least confidence; 0 does not look at it. The confidence is the predicted IoU, as a share of the
+            reference, less what the mask lacks in likeness, times `likeness`.
+        likeness: weight of the likeness to the annotated slices.
     """
 
     iou_threshold: float
     min_confidence: float
+    likeness: float = 0.0
 
-    def ends_at(self, agreement: float, prediction: float, reference: float) -> bool:
+    def ends_at(
+        self, agreement: float, prediction: float, reference: float, likeness: float = math.nan
+    ) -> bool:
         """Whether the object has ended on a slice.
 
         Args:
             agreement: IoU of its mask and the mask before.
             prediction: predicted IoU of its mask.
             reference: predicted IoU of the annotated slice.
+            likeness: of its mask: 1 as the object on annotated slices, 0 as its surroundings (`predict.likeness`); NaN
+                where nobody looked.
         """
-        doubtful = self.min_confidence > 0 and prediction < self.min_confidence * reference
+        lacks = 0.0 if math.isnan(likeness) else self.likeness * (1 - likeness)
+        least = self.min_confidence + lacks
+        doubtful = self.min_confidence > 0 and prediction < least * reference
         return agreement < self.iou_threshold or doubtful
 
 
@@ -61,9 +70,9 @@ class PropagationSettings:
         iou_threshold: outside the annotated range, stop when IoU(previous, new) falls below it; 0 never stops
             before the mask is empty. It is adapted to the distance of the slices (`reference_spacing_mm`).
         box_extension: growth of the box on its way, >= 1 pixels a side, < 1 a fraction of the side.
-        min_confidence: outside the annotated range, stop when the predicted IoU falls below this share of that of the
-            surest annotated slice (of the first slice that was found, where the user drew all of them); 0 does not
-            look at it.
+        min_confidence: outside the annotated range, stop when the confidence falls below this: the predicted IoU as a
+            share of that of the surest annotated slice (of the first slice that was found, where the user drew all of
+            them), less what the mask lacks in likeness to the annotated slices; 0 does not look at it.
         box_extension_mm: growth of the box in mm a side, instead of `box_extension`; None for that one.
         reference_spacing_mm: distance of slices for which `iou_threshold` is meant; None takes the threshold as it is
             in every volume, and so does a stack that does not know its spacing.
@@ -72,6 +81,8 @@ class PropagationSettings:
             "neighbours", masks handed on from both ends to the middle, as the reference does.
         appearance: weight of the intensities on the annotated slices beside the model's logits
             (`core.appearance`); 0 does not look at them.
+        likeness: weight of what a mask lacks in likeness to the object on annotated slices, by what the encoder sees
+            in both (`predict.likeness`); 0 does not look at it.
 
     The defaults were chosen by measurement with the bundled weights (docs/tuning.md).
     """
@@ -79,16 +90,17 @@ class PropagationSettings:
     mode: PromptMode = field(default_factory=lambda: PromptMode(box=True))
     iou_threshold: float = 0.5
     box_extension: float = 0.025
-    min_confidence: float = 0.85
+    min_confidence: float = 0.5
     box_extension_mm: float | None = None
     reference_spacing_mm: float | None = REFERENCE_SPACING_MM
     between: Between = "shapes"
     appearance: float = 0.5
+    likeness: float = 0.75
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, PromptMode):
             raise InputError(f"wanted a PromptMode as the mode of propagation, got {self.mode!r}")
-        for name in ("iou_threshold", "min_confidence", "box_extension", "appearance"):
+        for name in ("iou_threshold", "min_confidence", "box_extension", "appearance", "likeness"):
             object.__setattr__(self, name, real_number(getattr(self, name), name))
         for name in ("box_extension_mm", "reference_spacing_mm"):
             if getattr(self, name) is not None:
@@ -101,6 +113,8 @@ class PropagationSettings:
             raise InputError(f"box extension must be 0 or more, got {self.box_extension}")
         if not (math.isfinite(self.appearance) and self.appearance >= 0):
             raise InputError(f"weight of the appearance must be 0 or more, got {self.appearance}")
+        if not (math.isfinite(self.likeness) and self.likeness >= 0):
+            raise InputError(f"weight of the likeness must be 0 or more, got {self.likeness}")
         if not isinstance(self.between, str) or self.between not in ("shapes", "neighbours"):
             raise InputError(f"slices between two are filled by shapes or neighbours, got {self.between!r}")
         in_mm, reference = self.box_extension_mm, self.reference_spacing_mm
@@ -116,8 +130,10 @@ class PropagationSettings:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> PropagationSettings:
         """Raises `InputError` for settings that make no sense."""
-        # What was recorded before there was a weight knew no appearance.
-        return cls(**{"appearance": 0.0, **record, "mode": PromptMode.parse(str(record["mode"]))})
+        # What was recorded before there were weights knew neither appearance nor likeness.
+        return cls(
+            **{"appearance": 0.0, "likeness": 0.0, **record, "mode": PromptMode.parse(str(record["mode"]))}
+        )
 
     def stop_rule(self, stack: SliceStack) -> StopRule:
         """The rule for slices as far apart as those of `stack`.
@@ -132,7 +148,7 @@ class PropagationSettings:
             adapted = threshold ** (distance / self.reference_spacing_mm)
             lowest, highest = min(threshold, LOWEST_THRESHOLD), max(threshold, HIGHEST_THRESHOLD)
             threshold = min(max(adapted, lowest), highest)
-        return StopRule(threshold, self.min_confidence)
+        return StopRule(threshold, self.min_confidence, self.likeness)
 
     def extension_on(self, stack: SliceStack) -> BoxExtension:
         """Growth of a box on slices of `stack`, as `derive_prompts` takes it.
@@ -159,6 +175,7 @@ REFERENCE_SETTINGS = PropagationSettings(
     reference_spacing_mm=None,
     between="neighbours",
     appearance=0,
+    likeness=0,
 )
 """What the reference evaluation of the paper runs with: mask and box, 0.8, 0.025, whatever the predicted IoU and the
 distance of slices."""

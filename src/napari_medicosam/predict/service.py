@@ -179,6 +179,19 @@ class SegmentationService:
         """True when asking about this slice will not have to encode it."""
         return self._store.has(plane, slice_digest(image_slice))
 
+    def features(
+        self, plane: SlicePlane, image_slice: NDArray[Any], view: Region | None = None
+    ) -> NDArray[np.floating]:
+        """The embedding (channels, h, w) of a slice, or of a view of it; what was encoded lately is not again."""
+        seen = (
+            self.embed(plane, image_slice) if view is None else self._embed_view(image_slice[view.slices_yx])
+        )
+        return seen.features
+
+    def view_of(self, mask: NDArray[np.bool_]) -> Region | None:
+        """In which an object of this mask (rows, columns), not empty, is looked at; None for the whole slice."""
+        return choose_view(self.zoom, Region.of_mask(mask), (), (mask.shape[0], mask.shape[1]))
+
     def _first_look(self, request: SegmentRequest) -> _Look:
         view, logits = request.previous_view, request.previous_logits
         if self.zoom.policy == "never":

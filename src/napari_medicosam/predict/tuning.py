@@ -55,7 +55,7 @@ class TuningGrid:
     )
     box_extensions: tuple[float, ...] = (0.0, 0.025, 0.05, 0.1)
     iou_thresholds: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
-    min_confidences: tuple[float, ...] = (0.0, 0.7, 0.8, 0.85, 0.9)
+    min_confidences: tuple[float, ...] = (0.0, 0.3, 0.5, 0.7, 0.85)
 
     def __post_init__(self) -> None:
         if not (self.modes and self.box_extensions and self.iou_thresholds and self.min_confidences):
@@ -114,6 +114,7 @@ class _Seen(NamedTuple):
 
     agreement: float
     prediction: float
+    likeness: float
     overlap: int
     area: int
 
@@ -240,6 +241,7 @@ class _Task:
                 _Seen(
                     iou(previous.get(way, mask), result.mask),
                     result.iou_prediction,
+                    result.likeness,
                     int(np.count_nonzero(truth & result.mask)),
                     int(np.count_nonzero(result.mask)),
                 ),
@@ -254,7 +256,7 @@ class _Task:
             for seen in way:
                 if math.isnan(reference):
                     reference = seen.prediction
-                if rule.ends_at(seen.agreement, seen.prediction, reference):
+                if rule.ends_at(seen.agreement, seen.prediction, reference, seen.likeness):
                     break
                 overlap, area = overlap + seen.overlap, area + seen.area
         return 2 * overlap / (area + self.num_voxels)

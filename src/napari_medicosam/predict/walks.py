@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SliceStack
+    from napari_medicosam.predict.likeness import ObjectFeatures
     from napari_medicosam.predict.propagation_settings import Between, StopRule
     from napari_medicosam.predict.service import SegmentationService
 
@@ -47,6 +48,11 @@ class Sweep(IntEnum):
     def is_downward(self) -> bool:
         """True where slice numbers fall."""
         return self in (Sweep.FILL_DOWN, Sweep.FOLLOW_DOWN)
+
+    @property
+    def is_outward(self) -> bool:
+        """True where nothing but the stop rule ends the way."""
+        return self in (Sweep.FOLLOW_DOWN, Sweep.FOLLOW_UP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +91,7 @@ class Walk:
         between: what slices between two annotated ones are asked with: the shape that lies between those two, or the
             masks of the neighbours, from both ends to the middle.
         appearance: weight of what the object looks like on the annotated slices (`Appearance`); 0 does not look.
+        features: what the encoder sees of the object on the annotated slices, for the rule; None does not look.
     """
 
     anchors: dict[int, SegmentResult]
@@ -95,6 +102,7 @@ class Walk:
     rule: StopRule
     between: Between = "shapes"
     appearance: float = 0.0
+    features: ObjectFeatures | None = None
     _seen: dict[tuple[int, ...], Appearance] = field(default_factory=dict)
 
     def steps(self) -> Steps:
@@ -190,7 +198,8 @@ class Walk:
                 return
             if math.isnan(reference):
                 reference = result.iou_prediction
-            if self.rule.ends_at(iou(previous, result.mask), result.iou_prediction, reference):
+            agreement = iou(previous, result.mask)
+            if self.rule.ends_at(agreement, result.iou_prediction, reference, result.likeness):
                 return
             yield result
             previous = result.mask
@@ -243,4 +252,10 @@ def _ask(
     step = steps[0][1]
     pixels = lookahead.pixels(step.index, step.index + (-1 if step.sweep.is_downward else 1))
     requests = [walk.request(step, stack, pixels) for walk, step in steps]
-    return [service.segment(requests[0])] if len(requests) == 1 else service.segment_many(requests)
+    found = [service.segment(requests[0])] if len(requests) == 1 else service.segment_many(requests)
+    return [
+        replace(result, likeness=walk.features.likeness(result))
+        if walk.features is not None and step.sweep.is_outward
+        else result
+        for (walk, step), result in zip(steps, found, strict=True)
+    ]

@@ -26,7 +26,7 @@ _DECIMALS = 3
 
 
 class PropagationSettingsBox(QGroupBox):
-    """Mode, box growth and stop rule; the defaults were measured.
+    """Mode, box growth, stop rule and the weights of likeness and brightness; the defaults were measured.
 
     Args:
         session: its `propagation_settings` are shown and changed.
@@ -58,10 +58,26 @@ class PropagationSettingsBox(QGroupBox):
             0.05,
         )
         self._confidence = number_box(
-            "Stop where the model trusts its mask less than this share of what it trusts the prompted slice",
+            "Stop where the model trusts its mask less than this share of what it trusts the prompted slice; what it sees "
+            "of something else in the mask counts against it (Likeness)",
             (0, 1),
             0.05,
         )
+        self._brightness = number_box(
+            "How much the brightness of the object and of what is around it, on your slices, counts beside the model: "
+            "masks do not leak into what is brighter or darker. Less where the object and what is around it look alike",
+            (0, 10),
+            0.1,
+        )
+        self._likeness = number_box(
+            "How much it counts against a mask when the model sees something else in it than in the object on your "
+            "slices, be it as bright as the object: the way ends before masks leak. Less where the object changes on "
+            "its way",
+            (0, 10),
+            0.05,
+        )
+        for box in (self._brightness, self._likeness):
+            box.setSpecialValueText("off")  # instead of 0
         self._tune = button(
             "Tune on this object",
             "Search the settings that would have found this finished object from one of its slices",
@@ -86,6 +102,8 @@ class PropagationSettingsBox(QGroupBox):
             "Box growth": growth,
             "Stop at IoU": self._iou,
             "Confidence": self._confidence,
+            "Likeness": self._likeness,
+            "Brightness": self._brightness,
         }
         for text, field in fields.items():
             form.addRow(text, field)
@@ -99,10 +117,13 @@ class PropagationSettingsBox(QGroupBox):
         form.addRow(self._said)
 
     def _connect(self) -> None:
-        self._mode.activated.connect(self._on_changed)
+        self._mode.activated.connect(lambda: self._set(mode=self._mode.currentData()))
         self._unit.activated.connect(self._on_unit_changed)
-        for box in (self._growth, self._iou, self._confidence):
-            box.valueChanged.connect(self._on_changed)
+        self._growth.valueChanged.connect(self._on_growth_changed)
+        self._iou.valueChanged.connect(lambda value: self._set(iou_threshold=value))
+        self._confidence.valueChanged.connect(lambda value: self._set(min_confidence=value))
+        self._brightness.valueChanged.connect(lambda value: self._set(appearance=value))
+        self._likeness.valueChanged.connect(lambda value: self._set(likeness=value))
         self._tune.clicked.connect(self._on_tune_clicked)
         self._reset.clicked.connect(self._on_reset_clicked)
 
@@ -120,6 +141,8 @@ class PropagationSettingsBox(QGroupBox):
         self._growth.setValue(value)
         self._iou.setValue(settings.iou_threshold)
         self._confidence.setValue(settings.min_confidence)
+        self._brightness.setValue(settings.appearance)
+        self._likeness.setValue(settings.likeness)
         self._is_filling = False
         self._tune.setEnabled(self._session.is_3d and self._session.has_mask)
         self._reset.setEnabled(settings != PropagationSettings())
@@ -135,29 +158,25 @@ class PropagationSettingsBox(QGroupBox):
             return f"Tuned: the settings were the best already (Dice {before.dice:.3f} on that object)."
         return f"Tuned: Dice {before.dice:.3f} → {best.dice:.3f} on that object."
 
-    def _on_changed(self) -> None:
-        if self._is_filling:
-            return
-        growth: dict[str, Any] = {"box_extension_mm": None}
+    def _set(self, **changes: Any) -> None:
+        """What the user changed, and nothing else: the boxes round what a script or the tuning chose."""
+        if not self._is_filling:
+            with told():
+                self._session.set_propagation(**changes)
+
+    def _on_growth_changed(self) -> None:
         value, unit = self._growth.value(), self._unit.currentText()
         if unit == "mm":
-            growth["box_extension_mm"] = value
+            self._set(box_extension_mm=value)
         else:
-            growth["box_extension"] = value / 100 if unit == "%" else value
-        with told():
-            self._session.set_propagation(
-                mode=self._mode.currentData(),
-                iou_threshold=self._iou.value(),
-                min_confidence=self._confidence.value(),
-                **growth,
-            )
+            self._set(box_extension_mm=None, box_extension=value / 100 if unit == "%" else value)
 
     def _on_unit_changed(self) -> None:
         """The number means something else now: begin with a small growth."""
         self._is_filling = True
         self._growth.setValue({"%": 5.0, "px": 2.0, "mm": 2.0}[self._unit.currentText()])
         self._is_filling = False
-        self._on_changed()
+        self._on_growth_changed()
 
     def _on_tune_clicked(self) -> None:
         with told():
