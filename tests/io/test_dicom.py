@@ -298,6 +298,19 @@ def test_a_study_is_listed_and_each_part_of_it_can_be_chosen(tmp_path):
             read_volume(f"{tmp_path}#{number}")
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_labels_of_one_slice_lie_where_itk_sees_the_slice(tmp_path, suffix):
+    path = save(dataset(CT[0], ImageOrientationPatient=list(oblique())), tmp_path / "image.dcm")
+    labels = (CT[:1] % 3).astype(np.uint8)
+    write_labels(tmp_path / f"labels{suffix}", labels, read_volume(path))
+    back = SimpleITK.ReadImage(str(tmp_path / f"labels{suffix}"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
+    image = SimpleITK.ReadImage(str(path))
+    for voxel in ((0, 0, 0), (6, 5, 0)):
+        places = [one.TransformIndexToPhysicalPoint(voxel) for one in (image, back)]
+        np.testing.assert_allclose(*places, atol=1e-3)
+
+
 def test_a_localizer_is_no_slice_of_the_series_that_it_was_stored_with(tmp_path):
     write_series(tmp_path / "scan", CT)
     made = dataset(CT[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], ImagePositionPatient=[-31, 12, 400])

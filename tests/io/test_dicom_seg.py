@@ -184,6 +184,16 @@ def test_itk_places_a_single_segment_by_itself(tmp_path, volume):
     assert same_places(places, lps(volume, np.argwhere(labels)))
 
 
+def test_directions_of_few_digits_are_no_other_directions(tmp_path):
+    cosines = [1, 0, 0, 0, 0.9272, -0.3746]  # as scanners write them; 1.2e-5 longer than 1
+    step = np.array([0, 0.3746, 0.9272]) * 2.5
+    attributes = SERIES | {"ImageOrientationPatient": cosines, "PixelSpacing": [40, 40]}
+    write_series(tmp_path / "series", PIXELS, step, **attributes)
+    volume = read_volume(tmp_path / "series")
+    write_labels(tmp_path / "a.dcm", labels_of(), volume)
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "a.dcm", volume).array, labels_of())
+
+
 def test_it_names_its_patient_its_images_and_its_segments(tmp_path, recwarn, caplog):
     other_id = Dataset()
     other_id.PatientID = "Ü1"
@@ -322,9 +332,13 @@ def test_it_needs_the_images_that_it_was_made_from(tmp_path, volume):
     first.unlink()
     with pytest.raises(FileError, match=first.name):
         write_labels(path, labels_of(), volume)
-    no_frame = write_series(tmp_path / "no frame", PIXELS, **SERIES | {"FrameOfReferenceUID": None})[0].parent
-    with pytest.raises(FileError, match="Frame Of Reference"):
-        write_labels(path, labels_of(), read_volume(no_frame))
+    for lacking, said in (
+        ("FrameOfReferenceUID", "Frame Of Reference"),
+        ("StudyInstanceUID", "needs StudyInstanceUID in the image's files"),
+    ):
+        series = write_series(tmp_path / lacking, PIXELS, **SERIES | {lacking: None})[0].parent
+        with pytest.raises(FileError, match=said):
+            write_labels(path, labels_of(), read_volume(series))
     assert not list(tmp_path.glob("*.dcm"))
     assert not list(tmp_path.glob(".*"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 
@@ -99,6 +100,16 @@ def test_an_existing_file_is_only_replaced_when_asked(tmp_path):
     write_labels(path, LABELS, VOLUME, overwrite=True)
     assert np.array_equal(read_labels(path).array, LABELS)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_read_only_disk_is_said(tmp_path, monkeypatch):
+    def refuse(path, *args, **more):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)  # also of a file that was never made
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_filename", lambda image, path: refuse(path))
+    with pytest.raises(FileError, match=r"cannot write .*labels\.nii: .*Read-only file system"):
+        write_labels(tmp_path / "labels.nii", LABELS, VOLUME)
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import zipfile
 from dataclasses import asdict, replace
@@ -88,7 +89,11 @@ def example():
             "cd" * 32,
             IntensityMapping("percentile", -3.5, 817.25),
             asdict(ZoomRule(max_share=0.1)),
-            asdict(PropagationSettings(box_extension=0.05, box_extension_mm=2.0, appearance=0))
+            asdict(
+                PropagationSettings(
+                    box_extension=0.05, box_extension_mm=2.0, min_confidence=0.85, appearance=0, likeness=0
+                )
+            )
             | {"mode": "box+points"},
         ),
         (TimeState(1, table, {(1, SlicePlane(0, 3)): (0.9137, 35)}), TimeState(0, table.with_current(1))),
@@ -190,6 +195,21 @@ def test_damaged_masks_are_noticed(tmp_path):
         read_session(path)
 
 
+def test_what_unpacks_to_more_than_the_image_has_is_refused(tmp_path):
+    shutil.copy(VERSION_1, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip", "a", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("masks.zarr/labels/c/9/0/0/0", bytes(4 << 20))
+    with pytest.raises(FileError, match="unpacks to 4194304 bytes"):
+        read_session(tmp_path / "a.zip")
+    shutil.copy(VERSION_1, tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip") as packed:
+        assert "log.jsonl" not in packed.namelist()
+    with zipfile.ZipFile(tmp_path / "b.zip", "a", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("log.jsonl", bytes(18 << 20))
+    with pytest.raises(FileError, match=r"a line of its log\.jsonl is longer than"):
+        read_session(tmp_path / "b.zip")
+
+
 @pytest.mark.parametrize(
     "make", [lambda path: path.write_bytes(b"PK no zip"), lambda path: path.mkdir(), None]
 )
@@ -277,6 +297,19 @@ def test_only_journals_without_a_writer_and_of_the_image_are_found(tmp_path):
     os.utime(stranger, (long_ago, long_ago))
     assert find_journals(tmp_path, "ab" * 32) == ()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_writer_that_was_killed_at_once_left_nothing_to_restore(tmp_path):
+    path, _ = written(tmp_path, example())
+    content = path.read_bytes()
+    start = content.index(b"\n") + 1
+    first = start + 8 + int.from_bytes(content[start : start + 4], "little")
+    path.write_bytes(content[:first])
+    assert find_journals(tmp_path, "ab" * 32)
+    for end in (first - 1, start + 7, start):
+        path.write_bytes(content[:end])
+        assert find_journals(tmp_path, "ab" * 32) == ()
+        assert not path.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")

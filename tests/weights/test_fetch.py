@@ -363,6 +363,25 @@ def test_truncation_without_a_length_is_seen_by_the_published_size(
     assert fetch(entry, cache_dir=tmp_path).read_bytes() == body
 
 
+@pytest.mark.parametrize("with_length", [True, False])
+def test_what_is_longer_than_the_published_file_is_not_fetched_to_its_end(
+    with_length: bool,
+    server: WeightsServer,
+    make_entry: EntryMaker,
+    reply: Callable[..., None],
+    body: bytes,
+    tmp_path: Path,
+) -> None:
+    entry = make_entry({"kind": "url", "url": server.url}, size_bytes=len(body))
+    reply(
+        body=bytes(len(body)) + body, hold=len(body) + 600_000, with_length=with_length
+    )  # and no more comes
+    with pytest.raises(WeightsError, match=r"not the published file.*longer than the 2,000,003 bytes"):
+        fetch(entry, cache_dir=tmp_path)
+    assert _left_behind(tmp_path) == []
+    assert fetch(entry, cache_dir=tmp_path).read_bytes() == body
+
+
 def test_damaged_file_is_fetched_again(
     entry: Entry,
     server: WeightsServer,

@@ -45,8 +45,9 @@ class Planes:
         spacing_yx: tuple[float, float],
         size_yx: tuple[int, int],
     ) -> Planes:
-        """From positions (n, 3), and the unit vectors (2, 3) along a row and down a column."""
-        along_row, down_column = np.array(directions, dtype=np.float64).reshape(2, 3)
+        """From positions (n, 3), and vectors (2, 3) along a row and down a column, of length 1 but for rounding."""
+        cosines = np.array(directions, dtype=np.float64).reshape(2, 3)
+        along_row, down_column = cosines / np.linalg.norm(cosines, axis=1, keepdims=True)
         y, x = (float(spacing) for spacing in spacing_yx)
         return cls(np.array(positions, dtype=np.float64), along_row * x, down_column * y, size_yx)
 

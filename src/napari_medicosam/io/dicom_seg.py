@@ -93,7 +93,14 @@ def write_dicom_seg(
                 f"frames one by one. Write another format, such as .nii.gz"
             )
         _prepare(images, source, planes_of_record(record))
-        _segmentation(images, source, numbers_zyx, segments).save_as(path)
+        try:
+            segmentation = _segmentation(images, source, numbers_zyx, segments)
+        except AttributeError as error:
+            raise FileError(
+                f"cannot write {path}: a DICOM segmentation needs {error.name} in the image's files, which they do not "
+                f"have. Write another format, such as .nii.gz"
+            ) from error
+        segmentation.save_as(path)
 
 
 def _segmentation(

@@ -108,6 +108,14 @@ def packed_record(document: SessionDocument, patches: Sequence[Patch]) -> bytes:
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
+def begins_with_record(file: BinaryIO) -> bool:
+    """True when a record begins here and is as long as it says."""
+    start = file.read(_HEAD.size)
+    return (
+        len(start) == _HEAD.size and _HEAD.unpack(start)[0] <= os.fstat(file.fileno()).st_size - file.tell()
+    )
+
+
 def records_in(file: BinaryIO) -> Iterator[tuple[RecordHead, Unpacked]]:
     """Whole records from here on: what each says, and the voxels of its patches, which `put_patches` takes.
 

@@ -119,7 +119,9 @@ def write_nifti(path: Path, array: NDArray[Any], record: VolumeRecord) -> None:
         FileError: for colours with 16 bits.
     """
     array = _rgb24(path, array) if array.ndim == 4 else array
-    _write(path, array[0].T if record.is_2d else array.T, record)
+    # A slice of a patient needs three axes to say where it lies: ITK opens no 2D file that is not axial.
+    is_2d = record.is_2d and (isinstance(record.header.native, NiftiGrid) or not record.is_oriented)
+    _write(path, array[0].T if is_2d else array.T, record)
 
 
 def write_nifti_labels(path: Path, labels: NDArray[Any], record: VolumeRecord) -> None:

@@ -64,7 +64,8 @@ def replace_file(
             temporary.replace(path)
             _flush_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses this, too; what went wrong before is to be said
+            temporary.unlink(missing_ok=True)
 
 
 def replace_folder(

@@ -23,6 +23,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from napari_medicosam.core.session_state import SavedSession
 from napari_medicosam.errors import FileError, MedicoSamError
+from napari_medicosam.io.checks import num_bytes_of
 from napari_medicosam.io.replacing import replace_file, replace_folder
 from napari_medicosam.io.session_document import parse_document
 from napari_medicosam.io.session_log import lines_of, log_of
@@ -41,6 +42,8 @@ ZIP_SUFFIX = ".zip"
 _DOCUMENT, _MASKS, _LOG = "session.json", "masks.zarr", "log.jsonl"
 _MAX_DOCUMENT_BYTES = 256 << 20
 _MAX_LOG_BYTES = 1 << 30
+_MAX_OTHER_BYTES = 1 << 20  # zarr's own files, and what a chunk that does not shrink has more
+_MAX_LINE_BYTES, _LINE_BYTES_A_VOXEL = 16 << 20, 16  # a propagation holds the masks of all of its objects
 _CHUNK_BYTES = 8 << 20
 
 
@@ -132,6 +135,7 @@ def read_session(path: Path) -> SavedSession:
     path = _root(path)
     state = read_state(path)
     try:
+        _check_packed(path, state)
         with _open_store(path) as (store, inner):
             found = [
                 _read_array(store, f"{inner}{name}", dtype, state)
@@ -227,7 +231,8 @@ def _read_log(path: Path, state: SessionState) -> tuple[Entry, ...]:
     """The log; empty where there is none."""
     try:
         with _stream(path, _LOG) as stream:
-            return log_of(_lines(stream), state.image.shape_tzyx)
+            shape = state.image.shape_tzyx
+            return log_of(_lines(stream, num_bytes_of(shape, _LINE_BYTES_A_VOXEL)), shape)
     except (FileNotFoundError, KeyError):
         return ()
     except FileError as error:
@@ -236,10 +241,14 @@ def _read_log(path: Path, state: SessionState) -> tuple[Entry, ...]:
         raise FileError(f"{path} is damaged: its {_LOG} cannot be read ({_reason(error)})") from error
 
 
-def _lines(stream: Any) -> Iterator[bytes]:
+def _lines(stream: Any, most: int) -> Iterator[bytes]:
+    """The lines of a log, none longer than `most` bytes and what has nothing to do with the size of the image."""
     left = _MAX_LOG_BYTES
-    while line := stream.readline(left + 1):
+    most += _MAX_LINE_BYTES
+    while line := stream.readline(min(left, most) + 1):
         left -= len(line)
+        if len(line) > most:
+            raise FileError(f"a line of its {_LOG} is longer than {most} bytes")
         if left < 0:
             raise FileError(f"its {_LOG} is larger than {_MAX_LOG_BYTES >> 20} MB")
         yield line
@@ -256,6 +265,20 @@ def _open_store(path: Path) -> Iterator[tuple[Any, str]]:
         yield store, f"{_MASKS}/"
     finally:
         store.close()
+
+
+def _check_packed(path: Path, state: SessionState) -> None:
+    """Raise `FileError` for a zip in which a part of the masks would take more memory than all masks do."""
+    if path.is_dir():
+        return
+    most = num_bytes_of(state.image.shape_tzyx, np.dtype(np.uint16).itemsize) + _MAX_OTHER_BYTES
+    with zipfile.ZipFile(path) as packed:
+        for part in packed.infolist():
+            if part.filename.startswith(_MASKS) and part.file_size > most:
+                raise FileError(
+                    f"{path} is damaged: {part.filename} unpacks to {part.file_size} bytes, all of the masks have "
+                    f"{most} at most"
+                )
 
 
 def _read_array(store: Any, name: str, dtype: str, state: SessionState) -> NDArray[Any]:

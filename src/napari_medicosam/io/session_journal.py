@@ -32,6 +32,7 @@ from napari_medicosam.io.journal_records import (
     MASK_DTYPES,
     Masks,
     Patch,
+    begins_with_record,
     packed_record,
     put_patches,
     records_in,
@@ -135,7 +136,10 @@ class JournalWriter:
 
 
 def find_journals(folder: Path, sha256: str) -> tuple[FoundJournal, ...]:
-    """Journals of an image that nobody writes any more, the newest first. Those of half an eternity ago are removed."""
+    """Journals of an image that nobody writes any more, the newest first.
+
+    Those of half an eternity ago are removed, and those in which there is nothing.
+    """
     found = []
     for path in folder.glob(f"*{_SUFFIX}") if folder.is_dir() else ():
         try:
@@ -151,12 +155,21 @@ def find_journals(folder: Path, sha256: str) -> tuple[FoundJournal, ...]:
             lock.acquire(blocking=False)
         except (OSError, filelock.Timeout):
             continue  # it is being written
-        if is_old:
+        if is_old or not _holds_something(path):
             remove_journal(path, lock)
             continue
         lock.release()
         found.append(FoundJournal(path, written))
     return tuple(sorted(found, key=lambda one: one.written, reverse=True))
+
+
+def _holds_something(path: Path) -> bool:
+    """False for the journal of a writer that was killed before its first record was whole."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(len(_MAGIC)) != _MAGIC or begins_with_record(file)
+    except OSError:
+        return True  # whoever reads it is told
 
 
 def read_journal(path: Path) -> SavedSession:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -110,7 +110,8 @@ def _removed_afterwards(path: Path, suffix: str) -> Iterator[Path]:
     try:
         yield beside
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that can only be read refuses this, too
+            beside.unlink(missing_ok=True)
 
 
 def _copy_checked(source: Path, copy: Path) -> ModelSpec:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 16
 _LEFTOVER = re.compile(r"tmp[a-z0-9_]{8}")  # the names that pooch gives while it compares a hash
 _LEFTOVER_AGE_S = 24 * 3600.0
+_MAX_REASON = 200  # a server that speaks no HTTP is quoted
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,6 +49,7 @@ class ResumableDownload:
         url: http or https.
         part: the unfinished file; complete when `receive` returns.
         expected_size: bytes, if known beforehand; servers do not always say.
+        most_bytes: what is longer is not the published file, and is not fetched to its end; None for any length.
         progress: told about every piece.
         timeout: seconds to wait for a connection, and for the next piece.
     """
@@ -56,6 +58,7 @@ class ResumableDownload:
     part: Path
     expected_size: int | None = None
     progress: ProgressCallback | None = None
+    most_bytes: int | None = None
     timeout: tuple[float, float] = (15.0, 60.0)
 
     @property
@@ -69,6 +72,7 @@ class ResumableDownload:
         Raises:
             NetworkError: without network, for an error status, or a cut connection (the part stays, to be resumed).
             WeightsError: for a full disk (the part is removed).
+            ValueError: for more than `most_bytes` (the part is removed).
             OSError: when the folder cannot be written for another reason.
         """
         _sweep(self.part.parent)
@@ -131,8 +135,13 @@ class ResumableDownload:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
+                if self.most_bytes is not None and done > self.most_bytes:
+                    break
                 if self.progress is not None:
                     self.progress(done, total)
+        if self.most_bytes is not None and done > self.most_bytes:
+            self.discard()
+            raise ValueError(f"It is longer than the {self.most_bytes:,} bytes of that")
         if total is not None and done < total:
             raise requests.exceptions.ConnectionError("the connection was closed early")
 
@@ -207,4 +216,5 @@ def _reason(error: BaseException) -> str:
     """The innermost cause: requests wraps "connection refused" in three layers of its own words."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return str(error) or type(error).__name__
+    said = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    return " ".join(said.split())[:_MAX_REASON] or type(error).__name__

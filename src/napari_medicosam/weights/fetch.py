@@ -177,7 +177,8 @@ def _fetch_url(
             f"{what}, and downloads are off ({OFFLINE_VARIABLE} or offline mode). Run `medicosam models fetch "
             f"{entry.name}` on a machine with network, {CACHE_VARIABLE} being a folder that both can see"
         )
-    part = ResumableDownload(url, target.with_name(target.name + ".part"), entry.size_bytes, progress)
+    size = entry.size_bytes
+    part = ResumableDownload(url, target.with_name(target.name + ".part"), size, progress, most_bytes=size)
     try:
         _make_private(folder)
         with _locked(target):
