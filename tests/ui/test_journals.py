@@ -193,6 +193,20 @@ def test_other_pixels_begin_another_journal_and_undone_work_leaves_none(journale
     assert journals(tmp_path) == [before]
 
 
+def test_an_image_that_is_removed_while_questions_wait_is_recorded_no_more(make_session, tmp_path, service):
+    viewer, session = make_session(synchronous=False, journals=tmp_path / "journals")
+    service.hold()
+    session.add_box(1, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.add_box(2, (5, 5, 15, 15))  # waits for the first one
+    viewer.layers.remove(session.image)
+    session._journals.record()
+    service.gate.set()
+    assert session.wait(60)
+    session.close()
+    assert not journals(tmp_path)
+
+
 def test_a_disk_that_takes_nothing_is_said_once(journaled, tmp_path, notices):
     (tmp_path / "journals").write_text("in the way")
     _, session = journaled()

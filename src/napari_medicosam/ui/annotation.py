@@ -231,6 +231,12 @@ class Annotation:
         if not region.is_empty:
             self.edited.changed(VoxelBox.of_slice(plane, region))
 
+    def put_back(self, plane: SlicePlane, mask: NDArray[np.bool_]) -> None:
+        """Write what the object was on a slice of the user's, whatever the policy is by now."""
+        region = Region.of_mask(mask)
+        self.edited.swap_slice(plane, region, self._patch(mask, region))
+        self.table = self.table.without_agreement(self.object_id, plane)
+
     @property
     def keeps_own(self) -> bool:
         """True while the object being edited may be where it was, although the policy gives it nothing that is free."""
@@ -251,9 +257,12 @@ class Annotation:
         """What a step must put back on a slice; the first word counts."""
         if plane not in step.swaps:
             region = Region.of_mask(before)
-            patch = np.where(before[region.slices_yx], self.object_id, 0).astype(np.uint16)
-            step.swaps[plane] = SliceSwap(self.edited, plane, region, patch)
+            step.swaps[plane] = SliceSwap(self.edited, plane, region, self._patch(before, region))
             self.history.trim()
+
+    def _patch(self, mask: NDArray[np.bool_], region: Region) -> NDArray[np.uint16]:
+        """The part of a mask as it is written, in the label of the object."""
+        return np.where(mask[region.slices_yx], self.object_id, 0).astype(np.uint16)
 
     def replace_edited(self, packed: PackedMask, step: Step) -> None:
         """Put another mask in the place of the whole one that is being edited; other objects are left alone."""

@@ -39,6 +39,11 @@ def commit(annotation: Annotation, step: Step) -> int:
     """
     packed, object_id = annotation.keep_edited(step), annotation.object_id
     if packed.is_empty or annotation.committed.label_map is None:
+        if annotation.table.record.is_committed:
+            name = annotation.table.record.name
+            raise InputError(
+                f"nothing to commit: {name!r} is committed already, its next prompt opens it again"
+            )
         raise InputError("nothing to commit: segment the object first")
     won, lost = _won(annotation, packed)
     if won.is_empty:

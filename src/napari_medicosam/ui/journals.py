@@ -230,8 +230,10 @@ class Journals:
 
     def _on_changed(self) -> None:
         annotation = self._bench.annotation
-        if annotation is not None and annotation.image not in self._logs:
-            self._begin(annotation.image)
+        image = None if annotation is None else annotation.image
+        # An image that goes takes its questions with it, which say so while it is still the one on show.
+        if image is not None and image not in self._logs and self._images.times_of(image):
+            self._begin(image)
         self._on_mask_changed()
 
     def _on_mask_changed(self, *_: Any) -> None:

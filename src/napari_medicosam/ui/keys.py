@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
+from napari.utils.notifications import show_info
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.controls import told
@@ -33,17 +34,26 @@ def _series_of(session: AnnotationSession) -> SeriesSession:
     return session.series
 
 
+def _say_unless(is_done: bool, why_not: str) -> None:
+    """A key that is pressed does something, or says why it does not."""
+    if not is_done:
+        show_info(why_not)
+
+
 ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
     "toggle_sign": ("Q", "toggle + and − of the tool", lambda session: session.toggle_sign()),
     "next_candidate": (
         "W",
         "next of the masks that one click may mean",
-        lambda session: session.next_candidate(),
+        lambda session: _say_unless(
+            session.next_candidate(),
+            "No other mask to take here: a slice has some where one click is its only prompt",
+        ),
     ),
     "segment": (
         "Shift-G",
         "segment the prompts, where the mask does not follow them live",
-        lambda session: session.segment(),
+        lambda session: _say_unless(session.segment(), "Nothing to segment: no prompt waits for its mask"),
     ),
     "propagate": ("G", "propagate the object both ways", lambda session: session.propagate()),
     "mark_absent": (
@@ -51,7 +61,13 @@ ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
         "say that the object is not on this slice",
         lambda session: session.mark_absent(),
     ),
-    "next_doubtful": ("J", "go to the next doubtful slice", lambda session: session.go_to_doubtful()),
+    "next_doubtful": (
+        "J",
+        "go to the next doubtful slice",
+        lambda session: _say_unless(
+            session.go_to_doubtful() is not None, "There is no doubtful slice to go to"
+        ),
+    ),
     "commit": ("K", "commit the object", lambda session: session.commit()),
     "new_object": ("N", "commit the object and begin another one", lambda session: session.new_object()),
     "undo": ("U", "undo the last step", lambda session: session.undo()),

@@ -125,17 +125,23 @@ class Propagations:
         if annotation is not ask.annotation:
             return  # the user went on to another time point
         parts = [part for part in (self._part(ask, one) for one in ask.object_ids) if part is not None]
+        what = "interpolate" if ask.settings is None else "propagate"
         if not parts:
             first, last = ask.z_range
             raise InputError(
-                f"nothing to propagate: no slice from {first} to {last - 1} that was prompted or painted has a mask"
+                f"nothing to {what}: no slice from {first} to {last - 1} that was prompted or painted has a mask"
+            )
+        if ask.settings is None and all(len(part.run.anchors) < 2 for part in parts):
+            raise InputError(
+                "nothing to interpolate between: only one slice that was prompted or painted has a mask, segment or "
+                "paint the object on another one"
             )
         changed = tuple(part for part in parts if part.filled_from)
         if not changed:
-            show_info("Nothing to propagate again: no prompted or painted slice has changed since")
+            show_info(f"Nothing to {what} again: no prompted or painted slice has changed since")
             return
         run = Propagation(annotation.stack(ask.axis), changed, from_shapes=ask.settings is None)
-        step = annotation.begin("interpolate" if run.from_shapes else "propagate")
+        step = annotation.begin(what)
         if ask.object_ids == (annotation.object_id,):
             self._bench.reopen(step)
         bench, settings = self._bench, self._bench.settings()

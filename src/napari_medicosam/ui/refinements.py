@@ -127,7 +127,7 @@ class Refinements:
             return
         annotation.table = annotation.table.with_agreements(annotation.object_id, found.agreements)
         for plane, mask in kept.items():
-            annotation.write(plane, mask, None)  # the step remembers the whole mask already
+            annotation.put_back(plane, mask)  # the step remembers the whole mask already
         self._show()
         show_info(f"The three planes agree with a mean Dice of {found.mean_dice:.2f}")
 

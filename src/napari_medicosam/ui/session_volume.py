@@ -130,7 +130,8 @@ class VolumeMethods(SessionBase):
         """Clean the mask of the current object. A step to undo.
 
         Args:
-            settings: of `core.post_processing.CleanUp`; `fill_axis` is the axis that is shown where it is not given.
+            settings: of `core.post_processing.CleanUp`; `fill_axis` is the axis that is shown where it is not given,
+                `fill_holes` also True (within slices) or False.
 
         Raises:
             InputError: without a mask, for settings that make no sense, or a locked object.
@@ -240,6 +241,9 @@ class VolumeMethods(SessionBase):
 
     def _clean_up_of(self, settings: dict[str, Any]) -> CleanUp:
         _check_names(CleanUp, settings)
+        holes = settings.get("fill_holes")
+        if isinstance(holes, bool):
+            settings = {**settings, "fill_holes": "slices" if holes else "no"}
         try:
             axis = self._layers.axis()
         except InputError:  # in 3D rendering
@@ -265,6 +269,11 @@ class VolumeMethods(SessionBase):
         ids = tuple(
             one for one in wanted if any(plane.axis == axis for plane in annotation.user_planes_of(one))
         )
+        if not ids and any(annotation.user_planes_of(one) for one in wanted):
+            raise InputError(
+                "nothing to propagate in this plane: the slices that were prompted or painted are of another one. Roll "
+                "the axes to that one, or segment the object on a slice of this one first"
+            )
         if not ids:
             raise InputError("nothing to propagate: segment the object on one slice first")
         return ids
