@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
+import itertools
 import os
 import socket
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +16,13 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: torch, not loaded yet, takes one each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Python's search for garbage goes through all of torch and Qt when it is done as often as it is by default.
+gc.set_threshold(10_000, 20, 20)
 
 # No test measures time: the machine may be busy.
 settings.register_profile("no deadline", deadline=None)
@@ -55,9 +63,24 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _triton_before_a_window() -> None:
+    """Whatever order tests come to a process in: after OpenGL it would crash (ui/torch_import.py)."""
+    with suppress(ImportError):
+        import_module("triton")
+
+
+@pytest.fixture(scope="session")
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """New folders without end: `mktemp` looks through all there are before it makes one."""
+    root = tmp_path_factory.mktemp("own")
+    return (root / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("NAPARI_MEDICOSAM_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("NAPARI_MEDICOSAM_MODELS", str(tmp_path_factory.mktemp("models")))
-    monkeypatch.setenv("NAPARI_MEDICOSAM_JOURNALS", str(tmp_path_factory.mktemp("journals")))
+def _own_cache(monkeypatch: pytest.MonkeyPatch, _own_folders: Iterator[Path]) -> None:
+    folder = next(_own_folders)
+    for name in ("CACHE", "MODELS", "JOURNALS"):
+        (folder / name.lower()).mkdir(parents=True)
+        monkeypatch.setenv(f"NAPARI_MEDICOSAM_{name}", str(folder / name.lower()))
     monkeypatch.delenv("NAPARI_MEDICOSAM_OFFLINE", raising=False)

@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cli_helpers import still_runs
 from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from napari_medicosam.cli.evaluate import app
+from napari_medicosam.cli.evaluate import app, main
 from napari_medicosam.errors import InputError
 from napari_medicosam.models.build import build_model
 
@@ -151,7 +152,7 @@ def test_killed_it_goes_on_where_it_was(data, tmp_path):
     for _ in range(2):
         known = marks.read_text().count("\n") if marks.exists() else 1
         process = start(*words, "-o", tmp_path / "killed")
-        while process.poll() is None and not (marks.exists() and marks.read_text().count("\n") > known):
+        while not (marks.exists() and marks.read_text().count("\n") > known) and still_runs(process):
             pass
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=120)
@@ -162,10 +163,13 @@ def test_killed_it_goes_on_where_it_was(data, tmp_path):
     assert scores.read_bytes() == (tmp_path / "whole" / "scores.csv").read_bytes()
 
 
-def test_mistakes_are_one_line_and_exit_code_1(tmp_path):
-    process = start(tmp_path / "missing", *TINY, "-o", tmp_path / "results")
-    printed, notes = process.communicate(timeout=120)
-    assert (process.returncode, printed) == (1, "")
+def test_mistakes_are_one_line_and_exit_code_1(tmp_path, monkeypatch, capfd):
+    words = (tmp_path / "missing", *TINY, "-o", tmp_path / "results")
+    monkeypatch.setattr(sys, "argv", ["medicosam-evaluate", "interactive", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed, notes = capfd.readouterr()
+    assert (ended.value.code, printed) == (1, "")
     assert notes.startswith("medicosam-evaluate: ")
     assert "missing" in notes
     assert "Traceback" not in notes

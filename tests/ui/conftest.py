@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import gc
 import threading
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from npe2 import PluginManager
+from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QSettings
 
 from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
@@ -16,8 +18,10 @@ from napari_medicosam.ui.runner import Runner
 from napari_medicosam.ui.session import AnnotationSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+MANY_OBJECTS = 50_000
 
 
 @dataclass(eq=False)
@@ -54,6 +58,10 @@ class FakeService:
 
     def fetch_ahead(self, plane: Any, image_slice: Any) -> None:
         """Nothing is stored."""
+
+    def features(self, plane: Any, image_slice: Any, view: Any = None) -> Any:
+        """Everything looks alike."""
+        return np.ones((1, 1, 1), np.float32)
 
     def segment(self, request: SegmentRequest) -> SegmentResult:
         self.embed(request.plane, request.image_slice)
@@ -92,6 +100,23 @@ class FakeEngine:
 
 
 @pytest.fixture(autouse=True)
+def few_objects() -> None:
+    """What is there already is not looked at: napari searches for garbage whenever a layer goes or a viewer closes."""
+    if len(gc.get_objects()) > MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests_read_once() -> Iterator[None]:
+    """Every viewer of a test discovers the plugins anew; what is installed stays the same meanwhile."""
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): iter(deepcopy(found)))
+        yield
+
+
+@pytest.fixture(autouse=True)
 def folds_of_its_own(tmp_path: Path) -> None:
     """What is folded away in a test is neither the user's, nor that of another test."""
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
@@ -118,14 +143,23 @@ def make_session(
     """A viewer with an image, and its session; synchronous and with the fake service unless told otherwise."""
 
     def make(
-        data: Any = None, *, synchronous: bool = True, real: bool = False, show: bool = False, **image: Any
+        data: Any = None,
+        *,
+        synchronous: bool = True,
+        real: bool = False,
+        show: bool = False,
+        journals: Path | None = None,
+        **image: Any,
     ) -> tuple[Any, AnnotationSession]:
         viewer = make_napari_viewer(show=show)
         if data is None:
             data = np.random.default_rng(0).integers(0, 255, (12, 40, 50), dtype=np.uint8)
         layer = viewer.add_image(data, name="scan", **image)
         session = AnnotationSession(
-            viewer, runner=Runner(synchronous=synchronous), engine=None if real else FakeEngine(service)
+            viewer,
+            runner=Runner(synchronous=synchronous),
+            engine=None if real else FakeEngine(service),
+            journals=journals,
         )
         adopt(session)
         session.set_model("sam_test")

@@ -11,6 +11,7 @@ from napari_medicosam.ui.garbage import nothing_collected
 
 @pytest.fixture(autouse=True)
 def as_before():
+    gc.unfreeze()
     gc.enable()
     yield
     gc.enable()

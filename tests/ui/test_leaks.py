@@ -44,15 +44,6 @@ OUR_NAMES = (POINTS_NAME, BOXES_NAME, SCRIBBLES_NAME, OBJECT_NAME, LABELS_NAME)
 NUM_CYCLES = 20
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_objects():
-    """What is there already is neither looked at nor collected: that would take most of the time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def settle():
     """Let Qt delete what it was asked to, and Python what nobody holds."""
     for _ in range(3):
