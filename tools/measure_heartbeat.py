@@ -8,13 +8,14 @@ long the window's thread was at a processor in one: on a busy machine, and where
 than what is computed in them. Our layers are made while the model is loaded, which is in the first line, too.
 
 By default a model that answers at once takes the place of the real one, so that the pauses are the window's own;
---model NAME takes that model for as many slices as --slices says.
+--model NAME takes that model for as many slices as --slices says. --alone measures napari itself, with as many layers
+of its own and no plugin: what no plugin can be faster than.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import napari
 import numpy as np
@@ -28,6 +29,11 @@ from napari_medicosam.core.results import Region, SegmentResult
 from napari_medicosam.ui.factory import adopt
 from napari_medicosam.ui.layers import MAKERS
 from napari_medicosam.ui.session import AnnotationSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Image
 
 
 class Quick:
@@ -94,12 +100,18 @@ class Heart:
 
 
 def main(
-    model: Annotated[str | None, typer.Option()] = None, slices: Annotated[int, typer.Option()] = 200
+    model: Annotated[str | None, typer.Option()] = None,
+    slices: Annotated[int, typer.Option()] = 200,
+    alone: Annotated[bool, typer.Option("--alone")] = False,
 ) -> None:
     """Print the longest pause and computation of each step in milliseconds."""
     scan = np.random.default_rng(0).integers(-1000, 1000, (200, 512, 512), dtype=np.int16)
     viewer = napari.Viewer(show=True)
     layer = viewer.add_image(scan, scale=(1.5, 0.7, 0.7), units="mm", name="scan")
+    if alone:
+        time_steps(Heart(), steps_of_napari(viewer, layer))
+        viewer.close()
+        return
     if model is None:
         adopt(AnnotationSession(viewer, engine=Quick()))
     annotation = session(viewer)
@@ -136,13 +148,43 @@ def main(
         "clean-up": lambda: annotation.clean_up(largest_component=True),
         "another object": annotation.new_object,
     }
+    time_steps(heart, steps, lambda: annotation.is_busy)
+    viewer.close()
+
+
+def steps_of_napari(viewer: napari.Viewer, image: Image) -> dict[str, Callable[[], object]]:
+    """With the kinds of layers that the plugin has."""
+    grid = {"scale": image.scale, "units": image.units}
+    masks = [np.zeros(image.data.shape, np.uint16) for _ in range(2)]
+    corners = ((100, 100), (100, 380), (400, 380), (400, 100))
+    steps: dict[str, Callable[[], object]] = {
+        "nothing": lambda: None,
+        "labels made": lambda: viewer.add_labels(masks[0], **grid),
+        "labels made again": lambda: viewer.add_labels(masks[1], **grid),
+        "shapes made": lambda: viewer.add_shapes(ndim=3, **grid),
+        "shapes made again": lambda: viewer.add_shapes(ndim=3, **grid),
+        "points made": lambda: viewer.add_points(ndim=3, **grid),
+        "to the middle": lambda: viewer.dims.set_current_step(0, 100),
+        "another slice": lambda: viewer.dims.set_current_step(0, 101),
+        "back": lambda: viewer.dims.set_current_step(0, 100),
+        "a box": lambda: viewer.layers[-3].add_rectangles([[100, *corner] for corner in corners]),
+        "a point": lambda: viewer.layers[-1].add([100, 250, 240]),
+        "a stroke": lambda: viewer.layers[1].paint((100, 250, 240), 1),
+    }
+    return steps
+
+
+def time_steps(
+    heart: Heart, steps: dict[str, Callable[[], object]], is_busy: Callable[[], bool] = lambda: False
+) -> None:
+    """Take them, and print what each cost."""
+    heart.ask()
     for name, act in steps.items():
         act()
-        while annotation.is_busy:
+        while is_busy():
             heart.rest(0.05)
         pause, computed = heart.ask()
         print(f"{name}: {1000 * pause:.0f} ms, of which computing {1000 * computed:.0f} ms", flush=True)
-    viewer.close()
 
 
 if __name__ == "__main__":

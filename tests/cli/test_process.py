@@ -89,7 +89,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(long_scan, tmp_path, medic
 def test_ctrl_c_leaves_a_resumable_store_and_no_half_file(long_scan, tmp_path):
     store, out = tmp_path / "store", tmp_path / "labels.nii.gz"
     words = ["segment", long_scan, "-o", out, *TINY, "--box", "200,5,5,30,25", "--propagate", "--mode", "box",
-             "--iou-threshold", "0", "--embeddings", store]  # fmt: skip
+             "--iou-threshold", "0", "--min-confidence", "0", "--embeddings", store]  # fmt: skip
     _, notes = interrupt(process := start(*words), store, signal.SIGINT, 20)
     assert process.returncode == 130, notes
     assert "nothing written" in notes
