@@ -142,14 +142,18 @@ def test_slices_so_long_that_nothing_of_them_would_be_left_at_the_model_s_size(t
 
 @pytest.fixture
 def trusts(tiny, monkeypatch):
-    """The tiny model, with what it thinks of its masks as told: without a box, and with one."""
+    """The tiny model, with what it thinks of its masks as told, and their pixels: without a box, and with one."""
     service = SegmentationService(tiny, MAPPING, DictStore(), ZoomRule("never"))
-    said = {False: 0.3, True: 0.7}
+    said = {False: (0.3, 50), True: (0.7, 60)}
     answers = service._answers
+
+    def as_told(answer, prediction, area):
+        mask = (np.arange(answer.mask.size) < area).reshape(answer.mask.shape)
+        return replace(answer, iou_prediction=prediction, mask=mask, region=Region.of_mask(mask))
 
     def told(requests):
         return [
-            replace(answer, iou_prediction=said[one.prompts.box is not None])
+            as_told(answer, *said[one.prompts.box is not None])
             for one, answer in zip(requests, answers(requests), strict=True)
         ]
 
@@ -164,10 +168,14 @@ def clicks(*points, **more):
     return request(prompts=PromptSet(SlicePlane(0, 1), tuple(PointPrompt(*one) for one in points)), **more)
 
 
-@pytest.mark.parametrize(("alone", "boxed", "wins"), [(0.3, 0.7, True), (0.4, 0.7, False), (0.9, 0.7, False)])
-def test_points_that_failed_are_asked_with_the_box_of_a_slice_beside(trusts, alone, boxed, wins):
+@pytest.mark.parametrize(
+    ("alone", "area", "wins"),
+    [(0.3, 50, True), (0.4, 50, False), (0.9, 50, False), (0.9, 434, True), (0.9, 433, False)],
+)
+def test_points_that_failed_are_asked_with_the_box_of_a_slice_beside(trusts, alone, area, wins):
+    """Or that found something so large that it cannot be what lies in that box, of 289 pixels."""
     service, said = trusts
-    said |= {False: alone, True: boxed}
+    said[False] = alone, area
     result = service.segment(clicks(((12, 12),), nearby_box=NEARBY))
     wanted = PromptSet(SlicePlane(0, 1), (PointPrompt((12, 12)),), box=NEARBY if wins else None)
     np.testing.assert_array_equal(result.mask, service.segment(request(prompts=wanted)).mask)

@@ -50,6 +50,11 @@ class BoxPrompt:
             raise InputError(f"a box needs y0 < y1 and x0 < x1, got (y0, x0, y1, x1) = {bounds}")
 
     @property
+    def area(self) -> float:
+        """In pixels."""
+        return (self.y1 - self.y0) * (self.x1 - self.x0)
+
+    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(y0, x0, y1, x1)."""
         return self.y0, self.x0, self.y1, self.x1

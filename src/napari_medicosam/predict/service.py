@@ -41,6 +41,9 @@ NEARBY_SHARE = 0.5
 """Of what the model thinks of its mask from points and the box of a slice beside: below it points alone have failed. It
 always thinks better of a mask from a box, so the box must not win by a little (docs/tuning.md)."""
 
+NEARBY_GROWTH = 1.5
+"""Of the area of that box: an object does not grow by more from slice to slice; a larger mask is of something else."""
+
 MAX_BATCH = 16
 """Objects that share a decoder call: upscaled to the model's size, each mask takes 4 MB on its way."""
 
@@ -91,7 +94,8 @@ class SegmentationService:
         with nothing but points, which say little about the object's size, is first asked on the whole slice, and
         again in a view of what was found there when that is small; of the two answers the one counts of which the
         model thinks better, as a view around the wrong thing shows nothing of the right one. Where the object is known
-        on a slice beside (`SegmentRequest.nearby_box`) and the model thinks little of what points find, the box helps.
+        on a slice beside (`SegmentRequest.nearby_box`) and the model thinks little of what points find, or that is far
+        larger than the box, the box helps.
         """
         return self.segment_many([request])[0]
 
@@ -113,8 +117,7 @@ class SegmentationService:
                 numbers.append(number)
                 boxed.append(with_box)
         for number, other in zip(numbers, self._answers(boxed), strict=True):
-            is_vague = found[number].iou_prediction < NEARBY_SHARE * other.iou_prediction
-            if is_vague and not other.region.is_empty:
+            if not other.region.is_empty and _is_vague(found[number], other):
                 found[number] = other
         return found
 
@@ -305,6 +308,14 @@ def _with_nearby_box(request: SegmentRequest) -> SegmentRequest | None:
     if box is None or not is_vague:
         return None
     return replace(request, prompts=replace(prompts, box=box), nearby_box=None)
+
+
+def _is_vague(found: SegmentResult, other: SegmentResult) -> bool:
+    """Whether the answer to points alone counts for less than the one that was asked with the box of a slice beside."""
+    box = other.asked_box
+    is_doubted = found.iou_prediction < NEARBY_SHARE * other.iou_prediction
+    is_too_large = box is not None and int(np.count_nonzero(found.mask)) > NEARBY_GROWTH * box.area
+    return is_doubted or is_too_large
 
 
 def _size_yx(request: SegmentRequest) -> tuple[int, int]:

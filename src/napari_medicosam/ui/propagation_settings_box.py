@@ -58,8 +58,8 @@ class PropagationSettingsBox(QGroupBox):
             0.05,
         )
         self._confidence = number_box(
-            "Stop where the model trusts its mask less than this share of what it trusts the prompted slice; what it sees "
-            "of something else in the mask counts against it (Likeness)",
+            "Stop where the model trusts its mask less than this share of what it trusts the prompted slice; what it "
+            "sees of something else in the mask counts against it (Likeness)",
             (0, 1),
             0.05,
         )
