@@ -5,6 +5,7 @@ import pytest
 
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
+from napari_medicosam.errors import InputError
 from napari_medicosam.io.over_time import read_over_time
 from napari_medicosam.io.volumes import read_labels
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
@@ -36,6 +37,15 @@ def test_prompts_and_masks_belong_to_their_time(beating, service):
     viewer.dims.set_current_step(0, 0)
     assert session.prompts.planes == {SlicePlane(0, 2)}
     np.testing.assert_allclose(viewer.layers[BOXES_NAME].data[0].min(axis=0), (0, 2, 4.5, 4.5))
+
+
+def test_a_position_may_say_its_time(beating):
+    viewer, session, _ = beating
+    viewer.dims.set_current_step(0, 2)
+    session.add_point((2, 4, 20, 30))
+    assert [point.position_zyx for point in session.prompts.points] == [(4, 20, 30)]
+    with pytest.raises(InputError, match=r"shows time point 2, the position is at 0"):
+        session.add_point((0, 4, 20, 30))
 
 
 def test_objects_are_the_same_at_all_times(beating):

@@ -59,11 +59,19 @@ class PromptMethods(SessionBase):
     def add_point(self, position_zyx: tuple[float, ...], positive: bool = True) -> None:
         """Click at a voxel position (z, y, x), or (y, x) of a 2D image, on the axis that the viewer slices along.
 
+        Of volumes over time it may be (t, z, y, x), at the time point that the viewer shows.
+
         Raises:
-            InputError: for a position that is none or outside the image, or a locked object.
+            InputError: for a position that is none or outside the image, or at another time; or a locked object.
         """
-        y, x = (position := _numbers(position_zyx, (3,) if self.is_3d else (2, 3)))[-2:]
-        z = position[0] if len(position) == 3 else 0.0
+        image = self.image
+        lengths = (2, 3) if not self.is_3d else (3, 4) if image is not None and image.ndim == 4 else (3,)
+        y, x = (position := _numbers(position_zyx, lengths))[-2:]
+        if len(position) == 4 and position[0] != self.time:
+            raise InputError(
+                f"the viewer shows time point {self.time}, the position is at {position[0]:g}: go there first"
+            )
+        z = position[-3] if len(position) > 2 else 0.0
         sign = yes_or_no(positive, _SIGN)
         self._add(VolumePoint((z, y, x), sign, self._layers.axis()))
 
