@@ -15,6 +15,7 @@ from napari_medicosam.io.records import record_of
 from napari_medicosam.ui.factory import lay_along_axes, lay_as_opened
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME, POINTS_NAME
 from napari_medicosam.ui.laying import Laying, place_of, where_lies
+from napari_medicosam.ui.tilt_bar import TiltBar
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 
@@ -184,6 +185,42 @@ def test_labels_are_the_same_file_wherever_the_scan_lies(make_session, scan, tmp
     session.lay("own")
     for layer in session.own_layers:
         np.testing.assert_array_equal(layer.affine.affine_matrix, session.image.affine.affine_matrix)
+
+
+def test_an_oblique_scan_is_offered_as_it_was_recorded(make_session, scan):
+    data, arguments = scan(turned(25, 1, 2, (-90, 50, -700)) @ np.diag([-0.8, -0.8, 3, 1]))
+    arguments.pop("name")
+    viewer, session = make_session(data, **arguments)
+    bar = TiltBar(session=session)
+    assert not bar.isHidden()
+    assert "9 %" in bar._text.text()  # the cosine of 25 degrees is 0.91
+    viewer.dims.order = (2, 0, 1)  # sagittal slices, which turn within themselves
+    assert bar.isHidden()
+    viewer.dims.order = (0, 1, 2)
+    viewer.dims.ndisplay = 3
+    assert bar.isHidden()
+    viewer.dims.ndisplay = 2
+    assert not bar.isHidden()
+    bar._lay.click()
+    assert where_lies(session.image) == "own"
+    assert bar.isHidden()
+    assert np.linalg.norm(
+        session.image.data_to_world((0, 1, 0)) - np.array(session.image.data_to_world((0, 0, 0)))
+    ) == (pytest.approx(0.8))
+    session.lay("opened")
+    assert not bar.isHidden()
+
+
+def test_a_turned_scan_far_from_the_origin_comes_into_sight(make_session, scan):
+    data, arguments = scan(turned(25, 1, 2, (0, 400, 0)) @ np.diag([-0.8, -0.8, 3, 1]))
+    arguments.pop("name")
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(data, **arguments))
+    assert not 0 <= image._data_slice.point[0] < 12, "napari shows none of the slices of it"
+    viewer, session = make_session(data, **arguments)
+    session.tool = "point+"
+    assert session.slice_index == 6
+    np.testing.assert_array_equal(session.image._slice.image.raw, data[6])
 
 
 def test_an_image_that_cannot_be_seen_takes_no_clicks_until_it_is_laid(make_session, notices):
