@@ -1,4 +1,6 @@
+import errno
 import pickle
+import tempfile
 from collections import OrderedDict
 
 import numpy as np
@@ -143,6 +145,20 @@ def test_every_architecture_is_recognised_from_its_tensors(name):
     with torch.device("meta"):
         state = build_model(name).state_dict()
     assert recognise_spec(state) == SPECS[name]
+
+
+def test_a_read_only_disk_is_said(tmp_path, monkeypatch):
+    def refuse(*args, **more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    model = build_model("sam_test")
+    monkeypatch.setattr(torch, "save", refuse)
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot write .*mine\.pth: .*Read-only file system"):
+        save_model(model, tmp_path / "mine.pth")
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot write .*mine\.pth: Read-only file system"):
+        save_model(model, tmp_path / "mine.pth")
 
 
 def test_saved_vits_load_in_the_original_registry(tmp_path):

@@ -81,7 +81,8 @@ class BatchRecord:
         except OSError as error:
             raise FileError(f"cannot write the record {path}: {error.strerror or error}") from error
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that can only be read refuses this, too
+                beside.unlink(missing_ok=True)
 
 
 def order_digest(order: SegmentOrder, weights_sha256: str) -> str:

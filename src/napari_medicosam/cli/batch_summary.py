@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,8 @@ class BatchSummary:
             beside.write_text(text, encoding="utf-8")
             beside.replace(self._path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that can only be read refuses this, too
+                beside.unlink(missing_ok=True)
             raise FileError(f"cannot write the summary {self._path}: {error}") from error
 
     def _record(self, rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -114,5 +115,6 @@ class SegmentReport:
             beside.write_text(json.dumps(self.as_record(), indent=2) + "\n", encoding="utf-8")
             beside.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that can only be read refuses this, too
+                beside.unlink(missing_ok=True)
             raise FileError(f"cannot write the report {path}: {error}") from error

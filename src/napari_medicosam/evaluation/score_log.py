@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +207,8 @@ def write_whole(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that can only be read refuses this, too
+            beside.unlink(missing_ok=True)
         raise FileError(f"cannot write {path}: {error}") from error
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,7 +210,10 @@ def save_state(
     if not path.parent.is_dir():
         raise CheckpointError(f"cannot save {path.name!r}: there is no folder {path.parent}")
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
     os.close(handle)
     try:
         if path.suffix == ".pth":
@@ -221,7 +225,8 @@ def save_state(
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
     finally:
-        Path(beside).unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that can only be read refuses this, too
+            Path(beside).unlink(missing_ok=True)
     return path
 
 

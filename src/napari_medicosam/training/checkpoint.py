@@ -6,6 +6,7 @@ Nothing random is stored: every draw is seeded from the run's seed and the step,
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def save_state(path: Path, state: RunState) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that can only be read refuses this, too
+            beside.unlink(missing_ok=True)
         raise TrainingError(f"cannot write the checkpoint {path}: {error}") from error
 
 
