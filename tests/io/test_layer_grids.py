@@ -84,6 +84,14 @@ def test_an_oblique_scan_carries_its_whole_affine(tmp_path):
         np.testing.assert_allclose(layer.data_to_world(voxel), (z, -y, -x), atol=1e-9)  # head, back, left
 
 
+def test_a_slice_alone_lies_along_its_own_axes(tmp_path):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", (40, -30, 20), degrees=True).as_matrix() * (0.7, 0.9, 3)
+    layer = save(tmp_path / "slice.nii", affine, (5, 6))
+    ways = [np.subtract(layer.data_to_world(step), layer.data_to_world((0, 0))) for step in np.eye(2)]
+    np.testing.assert_allclose(np.abs(ways), np.diag((0.9, 0.7)), atol=1e-9)
+
+
 def test_what_is_turned_by_the_digits_of_a_file_alone_lies_along_the_axes(tmp_path):
     turn = Rotation.from_euler("xyz", (1e-7, -1e-7, 1e-7)).as_matrix()
     affine = np.eye(4)

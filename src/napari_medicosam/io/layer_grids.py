@@ -42,10 +42,12 @@ def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
 def opened_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
     """(ndim + 1) x (ndim + 1) affine of an oriented layer as readers give it: in the patient's world, turn and all.
 
-    Along its own axes lies only what would be seen from the side, so that a viewer could not show its slices.
+    Along its own axes lies a 2D image, for which two axes of the world are too few, and what would be seen from the
+    side, so that a viewer could not show its slices.
     """
     matrix = scaled_to_frame(record.geometry)
-    return widened(matrix if has_slices(matrix) else scaled_to_own(record.geometry), ndim)
+    is_turned = ndim > 2 and has_slices(matrix)
+    return widened(matrix if is_turned else scaled_to_own(record.geometry), ndim)
 
 
 def own_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
