@@ -94,15 +94,21 @@ def scan() -> Any:
 
 @pytest.fixture
 def one_core() -> Iterator[None]:
-    """Torch's threads that wait for each other are slow on a busy machine; nobody seeks other tests' garbage."""
+    """Torch's threads that wait for each other are slow on a busy machine; nobody seeks other tests' garbage.
+
+    Garbage is sought as often as in a user's napari: more rarely, as in other tests, more is sought at once.
+    """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    threshold = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)  # Python's own
     gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
+    gc.set_threshold(*threshold)
     torch.set_num_threads(before)
 
 

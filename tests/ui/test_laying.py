@@ -211,6 +211,20 @@ def test_an_oblique_scan_is_offered_as_it_was_recorded(make_session, scan):
     assert not bar.isHidden()
 
 
+def test_committed_labels_lie_as_the_image_but_where_it_is_drawn_while_they_are_painted_on(make_session):
+    viewer, session = make_session(affine=turned(25, 0, 1), scale=(3, 1, 1))
+    session.add_box(5, (5, 5, 20, 25))
+    session.commit()
+    labels, edited = viewer.layers[LABELS_NAME], viewer.layers[OBJECT_NAME]
+    full = session.image.affine.affine_matrix
+    assert not np.allclose(edited.affine.affine_matrix, full)
+    np.testing.assert_array_equal(labels.affine.affine_matrix, full)
+    labels.mode = "paint"
+    np.testing.assert_array_equal(labels.affine.affine_matrix, edited.affine.affine_matrix)
+    labels.mode = "pan_zoom"
+    np.testing.assert_array_equal(labels.affine.affine_matrix, full)
+
+
 def test_a_turned_scan_far_from_the_origin_comes_into_sight(make_session, scan):
     data, arguments = scan(turned(25, 1, 2, (0, 400, 0)) @ np.diag([-0.8, -0.8, 3, 1]))
     arguments.pop("name")

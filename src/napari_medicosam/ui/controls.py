@@ -12,6 +12,8 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFrame,
+    QHBoxLayout,
+    QLabel,
     QLayout,
     QPushButton,
     QScrollArea,
@@ -35,8 +37,8 @@ _ICON_GAP, _TEXT_GAP = 4, 2
 """Pixels that Qt leaves beside the icon of a combo box, and around its text."""
 
 
-NOTICE_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
-"""Of what the user should know and may act on: an orange that can be seen on the ground of light and dark themes."""
+_NOTICE_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
+"""An orange that can be seen on the ground of light and dark themes."""
 
 
 class OpeningComboBox(QComboBox):
@@ -70,6 +72,32 @@ class OpeningComboBox(QComboBox):
         painter.drawComplexControl(kind, shown)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, shown)
         painter.end()
+
+
+class NoticeBar(QWidget):
+    """What the user should know, with buttons to act on it; not there while there is nothing to be said.
+
+    Args:
+        buttons: from left to right.
+    """
+
+    def __init__(self, *buttons: QPushButton, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setStyleSheet(_NOTICE_STYLE)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        row = QHBoxLayout(self)
+        close_together(row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._text, stretch=1)
+        for one in buttons:
+            row.addWidget(one)
+
+    def say(self, text: str) -> None:
+        """Show the bar with these words; "" hides it."""
+        self._text.setText(text)
+        self.setVisible(bool(text))
 
 
 class ScrollColumn(QScrollArea):

@@ -126,10 +126,12 @@ def keep_painted_labels(
     step = annotation.begin("paint labels")
     step.swaps["labels", len(step.swaps)] = LabelsSwap(annotation.committed, box, before)
     table = annotation.table.recounted(before, now, box)
-    for object_id in np.unique(now[now != before]).tolist():
+    is_changed = now != before
+    painted = np.unique(now[is_changed])
+    for object_id in painted.tolist():
         if object_id in table.records:  # what lies there is committed, and opened again like all that is
             table = table.with_committed(object_id)
-    changed = np.union1d(before[before != now], now[before != now])
+    changed = np.union1d(before[is_changed], painted)
     for other, index in enumerate(box.start_zyx):
         if box.shape[other] == 1:  # the slice that was painted on
             for object_id in changed.tolist():

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from napari.layers import Labels, Shapes
-from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.laying import check_has_slices, lie_in_slices, lie_with
+from napari_medicosam.ui.laying import lie_in_slices, lie_with
 from napari_medicosam.ui.orientation import orient_view
 from napari_medicosam.ui.prompts_in_layers import (
     forget_undrawn,
@@ -24,7 +23,7 @@ from napari_medicosam.ui.prompts_in_layers import (
     write_prompts,
 )
 from napari_medicosam.ui.shown_slice import ShownSlice
-from napari_medicosam.ui.strokes import before_stroke, edits_of, is_applied
+from napari_medicosam.ui.stroke_listener import StrokeListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.layers import LayerSet, Tool
-    from napari_medicosam.ui.strokes import Edit
 
 _TOOLS: dict[Tool, tuple[str, str, bool | None]] = {
     "point+": ("points", "add", True),
@@ -77,7 +75,7 @@ class PromptLayers(ShownSlice):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._is_writing = False
-        self._stroke: tuple[Any, Any] | None = None
+        self._strokes = StrokeListener(self, self.painted.emit)
         self._drawn_on: tuple[Any, Any] | None = None
         """The shapes layer where something was begun to be drawn, and where the viewer was then."""
         self._heard: WeakSet[Any] = WeakSet()
@@ -98,7 +96,8 @@ class PromptLayers(ShownSlice):
             if isinstance(layer, Shapes):
                 layer.mouse_drag_callbacks.remove(self._on_press)
         self._heard.clear()
-        self._stroke = self._drawn_on = self.annotation = None
+        self._strokes.forget()
+        self._drawn_on = self.annotation = None
 
     def show(self, annotation: Annotation | None) -> None:
         """Switch to another image (its layers are shown, those of the last one hidden) or time point."""
@@ -291,7 +290,7 @@ class PromptLayers(ShownSlice):
         if isinstance(layer, Labels):
             return (
                 (events.paint, self._on_paint),
-                (events.labels_update, self._tell_stroke),
+                (events.labels_update, self._on_labels_update),
                 (events.data, self._on_labels_data),
                 (events.mode, self._on_labels_mode),
             )
@@ -319,10 +318,9 @@ class PromptLayers(ShownSlice):
         self.prompts_changed.emit(read)
 
     def _on_paint(self, event: Any) -> None:
-        self._stroke = (event.source, event.value)
         if self.annotation is not None:
             self._take_drawn(event.source)
-        self._tell_stroke(event)
+        self._strokes.hear(event.source, event.value)
 
     def _on_labels_data(self, event: Any) -> None:
         if self.annotation is not None:
@@ -333,35 +331,8 @@ class PromptLayers(ShownSlice):
         if self.annotation is not None:
             self.follow(self.annotation.image, self.annotation.ours)
 
-    def _tell_stroke(self, event: Any) -> None:
-        """Say what was painted as soon as it is there: napari tells of some strokes just before."""
-        if self._stroke is None or self._stroke[0] is not event.source:
-            return
-        layer, told = self._stroke
-        annotation = self.annotation
-        if annotation is None or layer not in (annotation.object_layer, annotation.labels):
-            self._stroke = None
-            return
-        edits = edits_of(told, annotation.time)
-        if is_applied(layers.voxels(layer, annotation.time), edits):
-            self._stroke = None
-            layers.forget_strokes(layer)
-            if self._is_meant(layer, edits):
-                self.painted.emit(layer, edits)
-
-    def _is_meant(self, layer: Labels, edits: list[Edit]) -> bool:
-        """False, and what was painted is put back, where nobody can have seen what was painted on."""
-        annotation = self.wanted()
-        try:
-            check_has_slices(self._viewer, annotation.image)
-        except InputError as error:
-            label_map = layers.voxels(layer, annotation.time)
-            box, before = before_stroke(label_map, edits)
-            label_map[box.index] = before
-            layers.refresh(layer)
-            show_warning(str(error))
-            return False
-        return True
+    def _on_labels_update(self, event: Any) -> None:
+        self._strokes.look(event.source)
 
     def _on_dims_order(self) -> None:
         annotation = self.annotation

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
     QFileDialog,
-    QHBoxLayout,
-    QLabel,
     QMenu,
     QMessageBox,
     QPushButton,
-    QSizePolicy,
     QWidget,
 )
 
-from napari_medicosam.ui.controls import NOTICE_STYLE, button, close_together, told
+from napari_medicosam.ui.controls import NoticeBar, button, told
 
 if TYPE_CHECKING:
     from napari_medicosam.ui.session import AnnotationSession
@@ -73,7 +70,7 @@ class SessionButton(QPushButton):
                 self._session.load(path, overwrite=True)
 
 
-class RestoreBar(QWidget):
+class RestoreBar(NoticeBar):
     """Offers to restore what an earlier session on the image left; not there when it left nothing.
 
     Args:
@@ -81,20 +78,10 @@ class RestoreBar(QWidget):
     """
 
     def __init__(self, *, session: AnnotationSession, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._text = QLabel()
-        self._text.setWordWrap(True)
-        self._text.setStyleSheet(NOTICE_STYLE)
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self._restore = button("Restore", "Go on where that session ended")
-        self._discard = button("Discard …", "Delete what that session left")
-        row = QHBoxLayout(self)
-        close_together(row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._text, stretch=1)
-        row.addWidget(self._restore)
-        row.addWidget(self._discard)
+        restore = button("Restore", "Go on where that session ended")
+        discard = button("Discard …", "Delete what that session left")
+        super().__init__(restore, discard, parent=parent)
+        self._session, self._restore, self._discard = session, restore, discard
         self._restore.clicked.connect(self._on_restore_clicked)
         self._discard.clicked.connect(self._on_discard_clicked)
         self.refresh()
@@ -102,10 +89,8 @@ class RestoreBar(QWidget):
     def refresh(self) -> None:
         """Show what there is to restore."""
         found = self._session.restorable()
-        self.setVisible(bool(found))
-        if found:
-            when = datetime.fromtimestamp(found[0].written)
-            self._text.setText(f"Work on this image of {when:%Y-%m-%d %H:%M} was not saved.")
+        when = datetime.fromtimestamp(found[0].written) if found else None
+        self.say("" if when is None else f"Work on this image of {when:%Y-%m-%d %H:%M} was not saved.")
 
     def _on_restore_clicked(self) -> None:
         if may_replace(self, self._session):

@@ -113,6 +113,10 @@ class ShownSlice:
     def check_in_sight(self) -> None:
         """Raise `InputError` where a click would mean nothing: no slice is shown, or none that can be seen."""
         self.axis()
+        self.check_has_slices()
+
+    def check_has_slices(self) -> None:
+        """Raise `InputError` where the slices of the image that are shown cannot be seen."""
         check_has_slices(self._viewer, self.wanted().image)
 
     def axis(self) -> int:
