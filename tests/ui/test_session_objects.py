@@ -154,6 +154,42 @@ def test_where_no_organ_is_there_is_no_tumour_and_that_is_said(organ, notices):
     assert "Overlap" in notices[-1]
 
 
+def test_what_a_correction_takes_from_a_tumour_is_its_organs_again(organ):
+    viewer, session = organ
+    committed = viewer.layers[LABELS_NAME].data
+    whole = committed.copy()
+    session.add_box(2, (10, 10, 30, 30))
+    session.commit()
+    before = committed.copy()
+    session.add_box(2, (12, 12, 15, 15))
+    np.testing.assert_array_equal(committed, whole)
+    assert {one.object_id: one.num_voxels for one in session.objects} == {1: 225, 2: 0}
+    session.commit()
+    check_counts(viewer, session)
+    assert np.count_nonzero(committed == 2) == 9
+    np.testing.assert_array_equal(committed != 0, whole != 0)
+    after = committed.copy()
+    session.undo()
+    session.undo()
+    np.testing.assert_array_equal(committed, before)
+    check_counts(viewer, session)
+    session.redo()
+    session.redo()
+    np.testing.assert_array_equal(committed, after)
+    session.delete_object()
+    np.testing.assert_array_equal(committed, whole)
+
+
+def test_a_locked_organ_gains_nothing_from_its_tumour(organ):
+    viewer, session = organ
+    session.add_box(2, (10, 10, 30, 30))
+    session.commit()
+    session.change_object(1, is_locked=True)
+    session.add_box(2, (12, 12, 15, 15))
+    assert np.count_nonzero(viewer.layers[LABELS_NAME].data == 1) == 125
+    assert session.commit() == 9
+
+
 def test_a_tumour_that_is_opened_again_keeps_what_it_took_from_its_organ(organ, tmp_path):
     viewer, session = organ
     session.add_box(2, (10, 10, 30, 30))

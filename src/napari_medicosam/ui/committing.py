@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_medicosam.core import mask_writing
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.nesting import find_host
 from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
@@ -85,7 +86,11 @@ def _won(annotation: Annotation, packed: PackedMask) -> tuple[PackedMask, dict[i
 
 
 def reopen(annotation: Annotation, step: Step) -> None:
-    """Move the committed mask of the current object, which is not locked, back to where it is edited."""
+    """Move the committed mask of the current object, which is not locked, back to where it is edited.
+
+    What it has taken of its organ (`CommitPolicy.inside_class`) is the organ's again until it is committed: what a
+    correction takes from a tumour is organ, not background.
+    """
     record = annotation.table.record
     if not record.is_committed or annotation.edited.label_map is None:
         return
@@ -93,12 +98,26 @@ def reopen(annotation: Annotation, step: Step) -> None:
     if not packed.is_empty:  # otherwise it was erased by hand
         annotation.own = record.object_id, packed
         annotation.keep_edited(step)
-        keep_stamp(annotation, step, packed, is_there=False)
-        annotation.committed.stamp(packed, 0)
+        beneath = _organ_of_current(annotation, packed)
+        keep_stamp(annotation, step, packed, is_there=False, beneath=beneath)
+        annotation.committed.stamp(packed, beneath)
         annotation.edited.put(packed, record.object_id)
         count = annotation.num_open_voxels
-        annotation.table = annotation.table.with_counts({}, {record.object_id: count}, packed.box)
+        given = {beneath: count} if beneath else {}
+        annotation.table = annotation.table.with_counts(given, {record.object_id: count}, packed.box)
     annotation.table = annotation.table.with_record(replace(annotation.table.record, is_committed=False))
+
+
+def _organ_of_current(annotation: Annotation, packed: PackedMask) -> int:
+    """The object in which the current one, with this mask, lies, if the policy keeps it inside a class; 0 for none.
+
+    A locked one gains nothing, as it loses nothing.
+    """
+    table, label_map = annotation.table, annotation.committed.label_map
+    class_id = annotation.policy.inside_class
+    if class_id is None or label_map is None or table.record.class_id == class_id:
+        return 0
+    return find_host(label_map, packed, table.ids_of_class(class_id) - table.locked_ids)
 
 
 def delete(annotation: Annotation, step: Step) -> None:
@@ -261,9 +280,14 @@ def _begin_another(annotation: Annotation) -> None:
     annotation.table = annotation.table.with_record(record).with_current(object_id)
 
 
-def keep_stamp(annotation: Annotation, step: Step, packed: PackedMask, *, is_there: bool) -> None:
-    """Remember that the current object's mask comes to the committed label map, where it is 0 otherwise, or goes."""
-    swap = StampSwap(annotation.committed, packed, annotation.object_id, is_there)
+def keep_stamp(
+    annotation: Annotation, step: Step, packed: PackedMask, *, is_there: bool, beneath: int = 0
+) -> None:
+    """Remember that the current object's mask comes to the committed label map, or goes.
+
+    Without it there is `beneath` (a label, or 0 for no object) in all of its place.
+    """
+    swap = StampSwap(annotation.committed, packed, annotation.object_id, is_there, beneath)
     step.swaps["labels", len(step.swaps)] = swap
     annotation.history.trim()
 

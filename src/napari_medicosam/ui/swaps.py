@@ -71,12 +71,13 @@ class EditedSwap:
 
 @dataclass(eq=False, slots=True)
 class StampSwap:
-    """A mask of one label, where the committed label map is 0 without it: one bit a voxel."""
+    """A mask of one label, where the committed label map has one other (0: no object) without it: a bit a voxel."""
 
     committed: CommittedMasks
     packed: PackedMask
     label: int
     is_there: bool
+    beneath: int = 0
 
     @property
     def num_bytes(self) -> int:
@@ -86,7 +87,7 @@ class StampSwap:
     def swap(self) -> None:
         """Write it or erase it."""
         self.is_there = not self.is_there
-        self.committed.stamp(self.packed, self.label if self.is_there else 0)
+        self.committed.stamp(self.packed, self.label if self.is_there else self.beneath)
 
 
 @dataclass(eq=False, slots=True)
