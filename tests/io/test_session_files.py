@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_medicosam.core.boxes import VoxelBox
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.effort import ObjectEffort
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.image_digest import image_digest
 from napari_medicosam.core.intensity import IntensityMapping
 from napari_medicosam.core.label_classes import LabelClasses
-from napari_medicosam.core.mask_log import Edit
+from napari_medicosam.core.mask_log import Edit, MaskLog, Stamp
 from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
 from napari_medicosam.core.packing import Content
 from napari_medicosam.core.results import Region
@@ -47,10 +47,12 @@ from napari_medicosam.io.session_journal import (
     remove_journal,
 )
 from napari_medicosam.predict.propagation import PropagationSettings
+from napari_medicosam.predict.replay import Replay
 from napari_medicosam.predict.zoom import ZoomRule
 
 SHAPE = (2, 6, 12, 17)
 VERSION_1 = Path(__file__).with_name("session_v1.zip")
+VERSION_1_LOG = Path(__file__).with_name("session_v1_log.zip")
 
 
 def example():
@@ -163,7 +165,7 @@ def changed(session, place, value):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("version",), 2, "version 2"),
+        (("version",), 3, "version 3"),
         (("format",), "a recipe", "format"),
         (("surname",), "Doe", "surname"),
         (("times", 0, "current"), 3, "no object 3"),
@@ -226,6 +228,17 @@ def test_version_1_stays_readable():
     check_same(read_session(VERSION_1), example())
     with zipfile.ZipFile(VERSION_1) as packed:
         assert json.loads(packed.read("session.json"))["version"] == 1
+
+
+def test_the_log_of_version_1_comes_to_the_same_masks():
+    """As above: two objects that were painted, committed, undone and redone, by the last program that wrote it."""
+    session = read_session(VERSION_1_LOG)
+    assert {type(one) for one in session.log} == {Edit}
+    assert set(np.unique(session.labels)) == {0, 1, 2}
+    replay = Replay([np.zeros(session.labels.shape[1:], np.int16)], None, pytest.fail)
+    assert list(replay.run(session.log))[-1] == len(session.log)
+    np.testing.assert_array_equal(replay.labels, session.labels)
+    np.testing.assert_array_equal(replay.edited, session.edited)
 
 
 def patches_of(session, labels_z, edited_z=()):
@@ -333,6 +346,25 @@ def test_the_digest_is_of_the_pixels_alone():
         )
         == 4
     )
+
+
+def test_a_stamp_in_the_log_is_read_back(tmp_path):
+    mask = np.arange(18).reshape(2, 3, 3) % 4 == 1
+    packed = PackedMask.of(mask, VoxelBox((0, 0, 0), mask.shape)).moved((2, 5, 5))
+    log = MaskLog()
+    log.action = "commit"
+    log.stamped(1, packed, 3)
+    log.put(1, packed)
+    write_session(tmp_path / "session", replace(example(), log=log.entries))
+    stamp, put = read_session(tmp_path / "session").log
+    for found in (stamp, put):
+        assert (found.action, found.time, found.box) == ("commit", 1, VoxelBox((2, 5, 5), (4, 8, 8)))
+        np.testing.assert_array_equal(found.content.array(mask.shape, bool), mask)
+    assert (type(stamp), stamp.label, type(put), put.masks) == (Stamp, 3, Edit, "edited")
+    text = (tmp_path / "session" / "log.jsonl").read_text()
+    (tmp_path / "session" / "log.jsonl").write_text(text.replace('"label":3', '"label":65536'))
+    with pytest.raises(FileError, match="line 1 of its log"):
+        read_session(tmp_path / "session")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_medicosam.core.boxes import VoxelBox
+    from napari_medicosam.core.boxes import PackedMask, VoxelBox
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.prompts import BoxPrompt, PointPrompt
     from napari_medicosam.core.results import Region
@@ -48,6 +48,24 @@ class Edit:
     time: int
     box: VoxelBox
     content: Content | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stamp:
+    """A label was written wherever a mask is, in the label map of committed objects.
+
+    Attributes:
+        action: what was done, for people: the kind of the step.
+        time, box: where.
+        content: the mask, bool of the box.
+        label: what is written; 0 erases.
+    """
+
+    action: str
+    time: int
+    box: VoxelBox
+    content: Content
+    label: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +173,7 @@ class PropagatedSlice:
     number: int
 
 
-Entry = Edit | Answered | Chosen | Propagated | PropagatedSlice
+Entry = Edit | Stamp | Answered | Chosen | Propagated | PropagatedSlice
 
 
 class MaskLog:
@@ -224,6 +242,16 @@ class MaskLog:
             content = Content.of(part != 0 if masks == "edited" else part.astype(np.uint16))
         self.add(Edit(self.action, masks, time, box, content))
 
+    def stamped(self, time: int, packed: PackedMask, label: int) -> None:
+        """A label was written wherever a mask is among the committed ones."""
+        if not (self._is_quiet or self.is_given_up or packed.is_empty):
+            self.add(Stamp(self.action, time, packed.box, _content_of(packed), label))
+
+    def put(self, time: int, packed: PackedMask) -> None:
+        """A mask was written where nothing of the object was that is being edited."""
+        if not (self._is_quiet or self.is_given_up or packed.is_empty):
+            self.add(Edit(self.action, "edited", time, packed.box, _content_of(packed)))
+
     @contextmanager
     def instead(self, entry: Entry | None) -> Iterator[None]:
         """An entry that tells of all that is written within; None: each write is an edit."""
@@ -247,8 +275,12 @@ class MaskLog:
     def num_bytes(self) -> int:
         """Memory of the masks in it."""
         contents = (
-            one.content if isinstance(one, Edit) else one.hint
+            one.hint if isinstance(one, Answered) else one.content
             for one in self._entries
-            if isinstance(one, Edit | Answered)
+            if isinstance(one, Edit | Stamp | Answered)
         )
         return sum(one.num_bytes for one in contents if one is not None)
+
+
+def _content_of(packed: PackedMask) -> Content:
+    return Content.of_made(lambda: packed.mask, packed.num_bytes)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _LEVEL = 1  # zlib's quickest
@@ -26,6 +28,11 @@ class Content:
     def of(cls, array: NDArray[Any]) -> Content:
         """The voxels of an array, which nobody changes any more: bool as one bit each, else little-endian."""
         return cls(_thread().submit(_pack, array), array.nbytes)
+
+    @classmethod
+    def of_made(cls, make: Callable[[], NDArray[Any]], num_bytes: int) -> Content:
+        """The voxels of an array that is made on the thread, from something of this size that nobody changes."""
+        return cls(_thread().submit(lambda: _pack(make())), num_bytes)
 
     @classmethod
     def of_packed(cls, packed: bytes) -> Content:

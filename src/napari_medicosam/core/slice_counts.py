@@ -79,10 +79,12 @@ class SliceCounts:
         """
         end = None if seconds is None else time.monotonic() + seconds
         is_stale = self._is_stale[axis]
+        above: tuple[int, NDArray[np.bool_] | None] = (-1, None)
         for z in np.flatnonzero(is_stale).tolist():
             self._areas[axis][z] = self._shared[axis][z] = 0
             if z in part.box.planes(0):
-                self._count(axis, z, part)
+                here = above[1] if above[0] == z else None
+                above = z + 1, self._count(axis, z, part, here)
             is_stale[z] = False
             if end is not None and time.monotonic() > end:
                 return not is_stale.any()
@@ -98,17 +100,24 @@ class SliceCounts:
         shared = self._shared[axis]
         return np.asarray(shared[:, 0] if axis == 0 else shared.sum(axis=0))
 
-    def _count(self, axis: int, z: int, part: MaskPart) -> None:
-        here = part.slice_at(z)
+    def _count(
+        self, axis: int, z: int, part: MaskPart, here: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_] | None:
+        """Count a z-slice, whose mask may be known; returns that of the next one where it was looked at."""
+        if here is None:
+            here = part.slice_at(z)
         if not here.any():
-            return
+            return None
         areas, shared = self._areas[axis][z], self._shared[axis][z]
         if axis == 0:
             areas[0] = np.count_nonzero(here)
-            if z + 1 in part.box.planes(0):
-                shared[0] = np.count_nonzero(here & part.slice_at(z + 1))
-            return
+            if z + 1 not in part.box.planes(0):
+                return None
+            above = part.slice_at(z + 1)
+            shared[0] = np.count_nonzero(here & above)
+            return above
         along = here if axis == 1 else here.T
         first, last = part.box.start_zyx[axis], part.box.stop_zyx[axis]
         areas[first:last] = np.count_nonzero(along, axis=1)
         shared[first : last - 1] = np.count_nonzero(along[1:] & along[:-1], axis=1)
+        return None

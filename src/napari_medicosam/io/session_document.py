@@ -13,7 +13,8 @@ from napari_medicosam.errors import FileError
 from napari_medicosam.io.session_prompts import Axis, Index, PromptEntry, Record
 
 FORMAT: Final = "napari-medicosam session"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of what is written. Version 1 differs in one thing: its log has no stamps."""
 
 Label = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
@@ -146,7 +147,7 @@ class SessionDocument(Record):
     """All of `session.json`."""
 
     format: Literal["napari-medicosam session"]
-    version: Literal[1]
+    version: Literal[1, 2]
     software: dict[str, str]
     image: ImageEntry
     model: ModelEntry
@@ -169,7 +170,7 @@ def parse_document(text: bytes) -> SessionDocument:
         place = ".".join(str(part) for part in first["loc"])
         if place == "version":
             raise FileError(
-                f"it has version {first['input']!r}, and this program reads version {VERSION}: "
+                f"it has version {first['input']!r}, and this program reads versions 1 to {VERSION}: "
                 "use the napari-medicosam that wrote it, or a newer one"
             ) from error
         raise FileError(f"{place + ': ' if place else ''}{first['msg']}") from error

@@ -18,6 +18,7 @@ from napari_medicosam.core.mask_log import (
     Propagated,
     PropagatedSlice,
     RunOfObject,
+    Stamp,
     Target,
 )
 from napari_medicosam.core.packing import Content
@@ -59,6 +60,16 @@ class _EditLine(Record):
     start_zyx: Corner
     stop_zyx: Corner
     content: str | None
+
+
+class _StampLine(Record):
+    kind: Literal["stamp"] = "stamp"
+    action: str
+    time: Index
+    start_zyx: Corner
+    stop_zyx: Corner
+    content: str
+    label: Annotated[int, Field(ge=0, le=65535)]
 
 
 class _AnswerLine(Record):
@@ -111,7 +122,7 @@ class _SliceLine(Record):
 
 
 _Line = Annotated[
-    _ModelLine | _EditLine | _AnswerLine | _ChoiceLine | _PropagationLine | _SliceLine,
+    _ModelLine | _EditLine | _StampLine | _AnswerLine | _ChoiceLine | _PropagationLine | _SliceLine,
     Field(discriminator="kind"),
 ]
 _LINE: TypeAdapter[Any] = TypeAdapter(_Line)
@@ -130,6 +141,15 @@ def lines_of(log: Iterable[Entry]) -> Iterator[str]:
         match entry:
             case Edit():
                 yield _edit_line(entry).model_dump_json()
+            case Stamp(box=box):
+                yield _StampLine(
+                    action=entry.action,
+                    time=entry.time,
+                    start_zyx=box.start_zyx,
+                    stop_zyx=box.stop_zyx,
+                    content=_text(entry.content),
+                    label=entry.label,
+                ).model_dump_json()
             case Answered():
                 yield _answer_line(entry, number).model_dump_json()
             case Chosen(target=target, plane=plane):
@@ -183,6 +203,9 @@ def _entry_of(line: Any, models: list[ModelUse], runs: list[Propagated]) -> Entr
         case _EditLine():
             content = None if line.content is None else _content(line.content)
             return Edit(line.action, line.masks, line.time, VoxelBox(line.start_zyx, line.stop_zyx), content)
+        case _StampLine():
+            box = VoxelBox(line.start_zyx, line.stop_zyx)
+            return Stamp(line.action, line.time, box, _content(line.content), line.label)
         case _AnswerLine():
             return Answered(
                 models[line.model],
@@ -208,12 +231,12 @@ def _entry_of(line: Any, models: list[ModelUse], runs: list[Propagated]) -> Entr
 def _check(entry: Entry, shape_tzyx: tuple[int, int, int, int]) -> None:
     """Raise `InputError` for an entry that is not of an image of this shape."""
     num_times, *sides = shape_tzyx
-    time = entry.time if isinstance(entry, Edit | Propagated) else entry.target.time
+    time = entry.time if isinstance(entry, Edit | Stamp | Propagated) else entry.target.time
     if time >= num_times:
         raise InputError(f"time point {time} of an image that has {num_times}")
     if isinstance(entry, Answered | Chosen):
         entry.plane.check((sides[0], sides[1], sides[2]))
-    if isinstance(entry, Edit) and any(
+    if isinstance(entry, Edit | Stamp) and any(
         stop > side or stop <= start
         for start, stop, side in zip(entry.box.start_zyx, entry.box.stop_zyx, sides, strict=True)
     ):

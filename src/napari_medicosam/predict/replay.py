@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medicosam.core.geometry import SliceStack
-from napari_medicosam.core.mask_log import Answered, Chosen, Edit, Propagated, PropagatedSlice
+from napari_medicosam.core.mask_log import Answered, Chosen, Edit, Propagated, PropagatedSlice, Stamp
 from napari_medicosam.core.mask_writing import write_committed, write_edited
 from napari_medicosam.core.object_table import MAX_OBJECT_ID
 from napari_medicosam.core.prompts import PromptSet
@@ -99,6 +99,8 @@ class Replay:
         match entry:
             case Edit():
                 self._edit(entry)
+            case Stamp():
+                self._stamp(entry)
             case Answered():
                 result = self._ask(entry)
                 self._answers[entry.number] = result
@@ -123,6 +125,12 @@ class Replay:
         if part.shape != edit.box.shape:
             raise FileError(f"the session's log writes outside the image: {edit.box}")
         part[...] = 0 if content is None else content.array(part.shape, masks.dtype)
+
+    def _stamp(self, stamp: Stamp) -> None:
+        part = self.labels[(stamp.time, *stamp.box.index)]
+        if part.shape != stamp.box.shape:
+            raise FileError(f"the session's log writes outside the image: {stamp.box}")
+        part[stamp.content.array(part.shape, bool)] = stamp.label
 
     def _ask(self, asked: Answered) -> SegmentResult:
         service, pixels = self._service_for(asked.model), asked.plane.cut(self._volumes[asked.target.time])

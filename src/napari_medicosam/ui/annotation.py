@@ -271,13 +271,15 @@ class Annotation:
         label_map, taken_map = self.edited.label_map, self.committed.label_map
         if label_map is not None and taken_map is not None:
             allowed = self.policy.allowed(self.table, self.object_id)
-            own = self.own_in(packed.box)
+            own, is_cut = self.own_in(packed.box), False
             for index, _ in packed.slices():
                 taken = taken_map[index]
                 if taken.any() or not allowed[0]:
                     here = None if own is None else own[index[0] - packed.box.start_zyx[0]]
                     label_map[index][~writable(taken, allowed, here)] = 0
-            self.edited.changed(packed.box)
+                    is_cut = True
+            if is_cut:
+                self.edited.changed(packed.box)
 
     def keep_edited(self, step: Step) -> PackedMask:
         """Remember the whole mask that is being edited; the first word counts. Returns it as it is."""

@@ -50,6 +50,9 @@ class CommittedMasks:
     def changed(self, box: VoxelBox) -> None:
         """Voxels were written in this part of it."""
         self.log.edited("labels", self.time, box, self.label_map)
+        self._look_at(box)
+
+    def _look_at(self, box: VoxelBox) -> None:
         self.touched.add(box)
         self.version += 1
         for counts in self._counted.values():
@@ -98,7 +101,8 @@ class CommittedMasks:
             return
         for index, mask in packed.slices():
             np.copyto(label_map[index], label, where=mask)
-        self.changed(packed.box)
+        self.log.stamped(self.time, packed, label)
+        self._look_at(packed.box)
 
     def swap_part(self, box: VoxelBox, inside: NDArray[Any]) -> NDArray[Any]:
         """Write a part of the label map; returns what was there."""

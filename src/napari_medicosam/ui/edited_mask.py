@@ -74,7 +74,7 @@ class EditedMask:
     @property
     def num_voxels(self) -> int:
         """How large it is."""
-        return int(self.counts(0)[0].areas(0).sum())
+        return 0 if self.label_map is None else int(self.counts(0)[0].areas(0).sum())
 
     def counts(self, axis: int, seconds: float | None = None) -> tuple[SliceCounts, bool]:
         """Its counts along an axis, and whether they are complete after `seconds` of counting (None: always)."""
@@ -131,7 +131,9 @@ class EditedMask:
         if label_map is not None:
             for index, mask in packed.slices():
                 np.copyto(label_map[index], value, where=mask)
-            self.changed(packed.box)
+            self.log.put(self.time, packed)
+            self.touched.add(packed.box)
+            self._look_at(packed.box)
 
     def swap_slice(
         self, plane: SlicePlane, region: Region, patch: NDArray[Any]

@@ -19,7 +19,8 @@ _TURN_SECONDS = 0.01
 class MainThread(QObject):
     """Calls what the worker posts on the thread that made it, in order, some at a time.
 
-    A worker that is faster than the window must not keep it from drawing and from hearing the user.
+    A worker that is faster than the window must not keep it from drawing and from hearing the user. Qt does all that is
+    posted, also meanwhile, before it turns to anything else, so a timer calls.
     """
 
     posted = QtCore.Signal()  # type: ignore[attr-defined]  # Qt bindings call it differently
@@ -30,8 +31,9 @@ class MainThread(QObject):
         self._is_called = False
         self._later = QTimer(self)  # its turn comes after everything that is posted, drawing included
         self._later.setSingleShot(True)
+        self._later.setInterval(0)
         self._later.timeout.connect(self._call)
-        self.posted.connect(self._call, Qt.ConnectionType.QueuedConnection)
+        self.posted.connect(self._later.start, Qt.ConnectionType.QueuedConnection)
 
     def post(self, callback: Callable[[], None]) -> None:
         """Call it on the other thread; from any thread."""
@@ -54,4 +56,4 @@ class MainThread(QObject):
         finally:
             if self._waiting:
                 self._is_called = True
-                self._later.start(0)
+                self._later.start()

@@ -248,26 +248,32 @@ class PromptLayers(ShownSlice):
                 layer.mode = "pan_zoom"
             return
         self.check_in_sight()
-        self.make_missing()
-        annotation = self.wanted()
-        name, mode, positive = _TOOLS[tool]
-        chosen: Any = getattr(annotation.ours, name)
-        set_label(chosen, positive=positive is not False)
-        self._viewer.layers.selection.active = chosen
-        chosen.mode = mode
-        self.tool_changed.emit()
+        with self.tool_changed.paused(lambda before, after: after):  # said once, and not at each of its steps
+            self.make_missing()
+            annotation = self.wanted()
+            name, mode, positive = _TOOLS[tool]
+            chosen: Any = getattr(annotation.ours, name)
+            set_label(chosen, positive=positive is not False)
+            self._viewer.layers.selection.active = chosen
+            chosen.mode = mode
+            self.tool_changed.emit()
 
     @contextmanager
     def _selection_kept(self) -> Iterator[None]:
         """Layers are added without taking the selection away from the user."""
-        selected = set(self._viewer.layers.selection)
-        active = self._viewer.layers.selection.active
+        shown: Any = self._viewer.layers
+        selected, active = set(shown.selection), shown.selection.active
+        if active is None:  # napari selects what is new
+            yield
+            return
+        # To select each of them, and then the user's again, would draw napari's controls for both.
+        before, shown._activate_on_insert = shown._activate_on_insert, False
         try:
             yield
         finally:
-            if active is not None:
-                self._viewer.layers.selection = selected
-                self._viewer.layers.selection.active = active
+            shown._activate_on_insert = before
+            shown.selection = selected
+            shown.selection.active = active
 
     def _add(self, layer: Any) -> Any:
         lie_in_slices(self._viewer, layer, self.wanted().image)
