@@ -575,3 +575,16 @@ def test_a_locked_class_locks_what_is_there_and_what_comes(make_session):
     session.undo()
     assert all(one.is_locked for one in session.objects)
     assert session.locked_classes == {4}
+
+
+def test_another_object_in_the_place_of_an_empty_one_is_no_step(make_session):
+    _, session = make_session()
+    session.new_object()
+    assert not session.can_undo
+    session.new_object("liver")
+    assert session.can_undo
+    session.undo()
+    assert session.record.name == "object 1"
+    assert session.can_redo
+    session.new_object()  # nor does it take away what was undone
+    assert session.can_redo

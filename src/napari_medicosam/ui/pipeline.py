@@ -128,7 +128,10 @@ class Pipeline:
         with annotation.step(kind) as step:
             if annotation.num_open_voxels:
                 committing.commit(annotation, step)
+            before = annotation.table
             change(annotation, step)
+        if annotation.table == before:  # an empty object was left for another one, which is the same
+            annotation.forget_if_empty(step)
 
     def commit(self) -> int:
         """Move the current object's mask to the committed ones. Returns its voxels there.
