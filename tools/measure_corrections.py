@@ -26,12 +26,12 @@ from scipy import ndimage
 
 from napari_medicosam.cli.job import JobOptions, open_job
 from napari_medicosam.core.metrics import dice
-from napari_medicosam.core.negative_clicks import without_negative_clicks
 from napari_medicosam.core.prompt_derivation import box_beside, prompts_to_correct
 from napari_medicosam.core.prompts import BoxPrompt, PointPrompt, PromptSet
-from napari_medicosam.core.results import Region, SegmentRequest, SegmentResult
+from napari_medicosam.core.results import SegmentRequest, SegmentResult
 from napari_medicosam.core.simulated_prompts import innermost_point, tight_box
 from napari_medicosam.io.volumes import read_labels, read_volume
+from napari_medicosam.predict.objects import as_clicked
 from napari_medicosam.predict.propagation import Gap, PropagationSettings, gaps_of, propagate
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM, ZoomRule
 from napari_medicosam.weights.registry import DEFAULT_MODEL
@@ -174,8 +174,7 @@ class Simulation:
             nearby_box=box_beside(self.mask.__getitem__, index, len(self.mask), prompts.points),
         )
         answer = self.job.service.segment(request)
-        mask = without_negative_clicks(answer.mask, prompts.points)
-        self.answers[index] = replace(answer, mask=mask, region=Region.of_mask(mask))
+        self.answers[index] = as_clicked(answer, prompts)
         self.boxes[index] = self.answers[index].asked_box
         self.mask[index] = self.answers[index].mask
 

@@ -28,6 +28,15 @@ def test_a_pause_counts_a_little_and_a_rest_not_at_all():
     assert log.objects[1].seconds == PAUSE_SECONDS
 
 
+def test_what_was_for_another_object_is_counted_there():
+    log = EffortLog()
+    log.note(1, "box", 0.0)
+    log.note(1, "new", 4.0)
+    log.pass_on("new", 1, 2)
+    assert (dict(log.objects[1].counts), log.objects[1].seconds) == ({"box": 1}, 4.0)
+    assert (dict(log.objects[2].counts), log.objects[2].seconds) == ({"new": 1}, 0.0)
+
+
 def test_the_table_has_the_same_columns_for_all():
     log = EffortLog()
     log.note(2, "box", 0.0)

@@ -27,7 +27,8 @@ def test_what_kind_of_set_it_is():
         (PromptSet(PLANE, (PointPrompt((10, 3)),)), "outside slice 3"),
         (PromptSet(PLANE, (PointPrompt((3, -0.6)),)), "outside"),
         (PromptSet(PLANE, box=BoxPrompt(10, 0, 12, 4)), "outside"),
-        (PromptSet(PLANE, mask=np.ones((8, 8), bool)), "shape"),
+        (PromptSet(PLANE, mask=np.ones((8, 8), bool)), "mask prompt has shape"),
+        (PromptSet(PLANE, (HERE,), excluded=np.ones((8, 8), bool)), "excluded area has shape"),
     ],
 )
 def test_prompts_outside_the_slice(prompts, message):

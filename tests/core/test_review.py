@@ -50,6 +50,31 @@ def test_slices_that_planes_disagree_on_are_doubtful_but_for_the_users():
     assert "0.79" in reviews[0].reasons[0]
 
 
+CLIFF = (0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("radii", "anchors", "doubtful"),
+    [
+        (CLIFF, set(), [2, 12]),
+        (CLIFF, {2, 7, 12}, []),  # the user's own ends
+        (CLIFF, {1, 7, 13}, []),  # the user said that it is not on the slice beyond
+        (CLIFF[2:13], set(), []),  # the image ends there
+        ((0, 9, 9, 9, 5, 0), set(), [1]),  # so few slices may be a ball's
+        ((0, 9, 9, 0), set(), []),
+        ((0, 9, 0), set(), []),
+    ],
+)
+def test_an_end_that_is_a_cliff_is_doubtful_unless_somebody_said_so(radii, anchors, doubtful):
+    reviews = review_slices(*stack(*radii), {}, anchors)
+    assert [review.index for review in reviews if review.reasons] == doubtful
+
+
+def test_what_is_said_of_a_cliff():
+    reviews = review_slices(*stack(*CLIFF), {})
+    assert reviews[0].reasons == ("the object ends here with 100 % of its largest area",)
+
+
 def test_empty_slices_around_an_object_do_not_count():
     reviews = review_slices(*stack(0, 0, 5, 5, 0), {})
     assert [review.index for review in reviews] == [2, 3]

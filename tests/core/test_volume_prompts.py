@@ -69,6 +69,31 @@ def test_a_negative_lasso_is_clicks_inside_it():
     assert not any(point.positive for point in said.points)
     assert all(10 <= v <= 20 for point in said.points for v in point.position_yx)
     assert said.is_stop
+    assert np.argwhere(said.excluded).min() == 10
+    assert np.argwhere(said.excluded).max() == 20
+    both = VolumePrompts(
+        lassos=(VolumeLasso(0, 2, SQUARE, positive=False), VolumeLasso(0, 2, ((30, 30), (35, 30), (30, 35))))
+    ).on(PLANE, SIZE)
+    np.testing.assert_array_equal(both.excluded, said.excluded)
+    assert VolumePrompts(lassos=(VolumeLasso(0, 2, SQUARE),)).on(PLANE, SIZE).excluded is None
+
+
+def test_what_was_lassoed_away_since():
+    away, other = VolumeLasso(0, 2, SQUARE, positive=False), VolumeLasso(0, 5, SQUARE, positive=False)
+    box = VolumeBox(0, 2, (1, 2, 30, 40))
+    before = VolumePrompts(boxes=(box,), lassos=(VolumeLasso(0, 2, ((30, 30), (35, 30), (30, 35))),))
+
+    def since(now):
+        return now.lassoed_away_since(before, PLANE, SIZE)
+
+    inside = since(before.with_prompt(away).with_prompt(other))
+    assert np.argwhere(inside).min() == 10
+    assert np.argwhere(inside).max() == 20
+    assert since(before) is None
+    assert since(before.with_prompt(other)) is None, "on another slice"
+    assert since(before.with_prompt(VolumeLasso(0, 2, SQUARE))) is None
+    assert since(before.with_prompt(away).with_prompt(VolumePoint((2, 5, 5), True, 0))) is None
+    assert since(VolumePrompts(lassos=before.lassos).with_prompt(away)) is None, "the box is gone"
 
 
 def test_masks_and_lassos_of_a_slice_are_one_hint():

@@ -35,6 +35,21 @@ def save(path, affine, shape_xyz=(5, 6, 4)):
     return open_layer(path)
 
 
+@pytest.mark.parametrize(
+    ("columns_xyz", "names"),
+    [
+        (np.diag([-1.0, -1, 2]), ("axial", "coronal", "sagittal")),
+        ([[0, 0, 3], [-1, 0, 0], [0, -1, 0]], ("sagittal", "axial", "coronal")),
+        (Rotation.from_euler("x", 20, degrees=True).as_matrix(), ("axial", "coronal", "sagittal")),
+    ],
+)
+def test_sliders_are_called_after_the_slices_they_go_through(tmp_path, columns_xyz, names):
+    affine = np.eye(4)
+    affine[:3, :3] = columns_xyz
+    assert save(tmp_path / "scan.nii", affine).axis_labels == names
+    assert save(tmp_path / "heart.nii", affine, (5, 6, 4, 3)).axis_labels == ("time", *names)
+
+
 numbers = st.floats(-600, 600)
 steps = st.tuples(*[st.floats(0.3, 6)] * 3)
 flips = st.tuples(*[st.sampled_from((-1, 1))] * 3)

@@ -162,10 +162,20 @@ def changed(session, place, value):
     (session / "session.json").write_text(json.dumps(content))
 
 
+def part(content, stop_zyx):
+    """A mask in a part of the volume."""
+    return {"start_zyx": [0, 0, 0], "stop_zyx": list(stop_zyx), "content": content}
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
         (("version",), 3, "version 3"),
+        (("times", 0, "own"), part("AAAA", (1, 1, 1)), "damaged"),
+        (("times", 0, "own"), part("*", (1, 1, 1)), "damaged"),
+        (("times", 0, "own"), part("", (99, 1, 1)), "in an image of shape"),
+        (("times", 0, "objects", 0, "taken"), [{**part("", (0, 1, 1)), "label": 2}], "in an image of shape"),
+        (("times", 0, "objects", 0, "taken"), [part("", (0, 0, 0))], "label"),
         (("format",), "a recipe", "format"),
         (("surname",), "Doe", "surname"),
         (("times", 0, "current"), 3, "no object 3"),

@@ -9,9 +9,9 @@ from napari_medicosam.core.geometry import SlicePlane, SliceStack
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.prompt_derivation import PromptMode
 from napari_medicosam.core.prompts import BoxPrompt, ObjectPrompts, PointPrompt, PromptSet
-from napari_medicosam.core.results import Region, SegmentResult
+from napari_medicosam.core.results import Candidate, Region, SegmentResult
 from napari_medicosam.errors import InputError
-from napari_medicosam.predict.objects import segment_objects
+from napari_medicosam.predict.objects import as_clicked, segment_objects
 from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.predict.service import SegmentationService
 
@@ -80,7 +80,7 @@ def test_a_slice_is_asked_about_once_for_all_objects_there():
     assert (4, [1, 2]) in discs.asked
 
 
-def test_a_negative_click_counts_whatever_the_model_says():
+def test_clicks_count_whatever_the_model_says():
     discs = Discs()
     click = PointPrompt((20, 8), positive=False)
     [found] = segment_objects(discs, discs.stack, [ObjectPrompts(1, (box_on(5, click),))])
@@ -89,6 +89,24 @@ def test_a_negative_click_counts_whatever_the_model_says():
     assert not found.mask[20, 8]
     assert found.mask[20, 14]
     assert found.region == Region.of_mask(found.mask)
+    click = PointPrompt((20, 26))
+    [found] = segment_objects(discs, discs.stack, [ObjectPrompts(1, (box_on(5, click),))])
+    assert not whole[20, 26]
+    assert found.mask[20, 26]
+    assert found.region == Region.of_mask(found.mask)
+
+
+def test_each_of_the_masks_that_a_click_may_mean_holds_it():
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 10:30] = True
+    side = np.zeros((4, 4), np.float32)
+    prompts = PromptSet(SlicePlane(0, 5), (PointPrompt((20, 32)),))
+    one = SegmentResult(
+        prompts.plane, mask, Region.of_mask(mask), 0.9, side, candidates=(Candidate(mask, 0.9, side),) * 3
+    )
+    found = as_clicked(one, prompts)
+    assert found.mask[20, 32]
+    assert all(candidate.mask[20, 32] for candidate in found.candidates)
 
 
 @pytest.mark.parametrize(

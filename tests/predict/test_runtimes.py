@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -128,6 +129,55 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_speed(
     assert runtime.encode(image).isfinite().all()
 
 
+def no_export(*_):
+    raise AssertionError("this process was to export nothing")
+
+
+def half_a_graph(sam, folder, watch):
+    (folder / "encoder.bin").write_bytes(b"half")
+    watch()
+    raise subprocess.CalledProcessError(-9, ["/home/patient/python"])
+
+
+@pytest.mark.parametrize(
+    ("export", "kind"),
+    [(half_a_graph, "CalledProcessError"), (lambda *_: None, "FileError")],
+    ids=["dies", "idle"],
+)
+def test_torch_is_taken_where_the_other_process_makes_no_graph(
+    model, openvino_is_measured, monkeypatch, caplog, export, kind
+):
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
+    monkeypatch.setattr(runtimes, "export_graph", no_export)
+    monkeypatch.setattr(runtimes, "export_in_process", export)
+    with caplog.at_level(logging.WARNING):
+        runtime = open_runtime(model, watch=lambda: None)
+    assert runtime.name == "torch"
+    assert f"openvino failed ({kind})" in caplog.text
+    assert "patient" not in caplog.text
+    assert not list(graphs_folder().iterdir()), "nothing is left of half a graph"
+
+
+@pytest.mark.parametrize("name", ["auto", "openvino"])
+def test_an_export_that_was_called_off_has_not_failed(model, openvino_is_measured, monkeypatch, caplog, name):
+    def watch():
+        raise KeyError("nobody wants it")
+
+    monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
+    monkeypatch.setattr(runtimes, "export_in_process", half_a_graph)
+    with pytest.raises(KeyError, match="nobody wants it"):
+        open_runtime(model, name, watch=watch)
+    assert not caplog.text
+    assert not list(graphs_folder().iterdir())
+
+
+@needs_openvino
+def test_a_graph_that_is_there_needs_no_other_process(model, image, monkeypatch):
+    expected = open_runtime(model, "openvino").encode(image)
+    monkeypatch.setattr(runtimes, "export_in_process", no_export)
+    assert torch.equal(open_runtime(model, "openvino", watch=lambda: None).encode(image), expected)
+
+
 def test_old_embeddings_are_those_of_float32_and_others_have_keys_of_their_own(model):
     key = EmbeddingKey(model.spec, "ab" * 32, IDENTITY)
     half = EmbeddingKey(model.spec, "ab" * 32, IDENTITY, precision=HalfRuntime.precision)
@@ -209,5 +259,5 @@ def test_int8_is_refused_for_other_weights(model, lite):
 def test_int8_is_never_taken_unasked(lite, monkeypatch):
     monkeypatch.setattr(runtimes, "has_openvino", lambda: True)
     monkeypatch.setattr(runtimes, "_openvino_int8", export_broken)
-    monkeypatch.setattr(runtimes, "_openvino", lambda model: EagerRuntime(model.sam.image_encoder))
+    monkeypatch.setattr(runtimes, "_openvino", lambda model, watch: EagerRuntime(model.sam.image_encoder))
     assert open_runtime(lite).precision == "float32"

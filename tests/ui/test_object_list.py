@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_medicosam.core.label_classes import LabelClasses, default_colour
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
@@ -47,6 +49,56 @@ def test_a_click_on_a_row_goes_back_to_its_object(make_session):
     assert np.unique(viewer.layers[OBJECT_NAME].data).tolist() == [0, 1]
     assert np.unique(viewer.layers[LABELS_NAME].data).tolist() == [0, 2]
     widget.close()
+
+
+def test_a_row_takes_the_viewer_to_its_object_and_opens_it(make_session):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    table = widget._objects._table
+    session.add_box(2, (5, 5, 15, 15))
+    session.add_box(9, (5, 5, 15, 15))
+    session.new_object()
+    session.add_box(4, (20, 20, 30, 30))
+
+    def click(row, column=0):
+        place = table.visualItemRect(table.item(row, column)).center()
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+    session.go_to(6)
+    click(0)
+    assert (session.object_id, session.slice_index) == (1, 9), "the nearest of the user's slices"
+    session.go_to(0)
+    click(0)
+    assert session.slice_index == 0, "it is open, and what is being done here goes on"
+    session.commit()
+    click(0, 2)
+    assert session.record.is_committed, "a tick opens nothing"
+    click(0)
+    assert not session.record.is_committed
+    assert session.slice_index == 2
+    assert viewer.layers[OBJECT_NAME].data[9].any()
+    session.undo()
+    assert session.record.is_committed
+    session.select(1)
+    assert not session.record.is_committed
+    widget.close()
+
+
+def test_of_an_object_that_nobody_prompted_the_middle_is_shown(make_session):
+    viewer, session = make_session()
+    labels = np.zeros((12, 40, 50), np.uint16)
+    labels[5:10, 10:20, 10:20] = 7
+    session.add_labels(labels)
+    session.select(7)
+    session.go_to(1)
+    assert session.go_to_object() == session.slice_index == 7
+    assert session.go_to_object() is None
+    session.new_object()
+    session.go_to(1)
+    assert session.go_to_object() is None, "it has no mask"
+    viewer.dims.ndisplay = 3
+    session.select(7)
+    assert session.go_to_object() is None
 
 
 def test_names_and_locks_are_changed_in_the_table(make_session, notices):
@@ -117,6 +169,7 @@ def test_classes_from_a_file_name_and_colour_objects(make_session, tmp_path):
     session.load_classes(path)
     choose(shown._class, "liver")
     assert session.objects[0].class_id == 3
+    assert session.objects[0].name == "liver"
     session.add_box(2, (5, 5, 25, 25))
     np.testing.assert_allclose(session.colour_of(1), (1, 0, 0, 1))
     np.testing.assert_allclose(viewer.layers[LABELS_NAME].get_color(1), (1, 0, 0, 1))
@@ -133,6 +186,18 @@ def test_classes_from_a_file_name_and_colour_objects(make_session, tmp_path):
     session.undo()
     np.testing.assert_allclose(session.colour_of(2), (0, 1, 0, 1))
     widget.close()
+
+
+def test_a_class_names_an_object_that_nobody_has_named(make_session):
+    _, session = make_session()
+    session.set_classes(LabelClasses.from_names(["liver", "tumour"]))
+    box = SegmentWidget(session=session)._objects._classes._class
+    for text, name in (("liver", "liver"), ("tumour", "tumour"), ("none", "object 1")):
+        choose(box, text)
+        assert session.record.name == name
+    session.change_object(1, name="my own")
+    choose(box, "liver")
+    assert session.record.name == "my own"
 
 
 def test_objects_without_a_class_have_bright_colours_of_their_own(make_session):
@@ -170,6 +235,19 @@ def test_a_file_that_holds_no_classes_is_a_notification(make_session, tmp_path, 
     session.load_classes(path)
     assert "classes.json" in notices[-1]
     assert not len(session.classes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({}, "12.7 px"), ({"scale": (2, 2), "units": "mm"}, "25.5 mm"), ({"scale": (2, 2)}, "25.5")],
+)
+def test_a_length_has_its_unit_where_there_is_one(make_session, arguments, said):
+    _, session = make_session(np.zeros((30, 40), np.uint8), **arguments)
+    shown = ObjectList(session=session)
+    session.add_box(0, (5, 5, 15, 15))
+    session._sizes.measure_all()
+    shown.refresh()
+    assert shown._table.item(0, 5).text() == said
 
 
 def test_a_wide_list_says_how_long_an_object_is_and_on_how_many_slices(make_session, qtbot):

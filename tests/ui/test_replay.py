@@ -133,6 +133,26 @@ def test_the_same_labels_from_the_log_alone_or_the_slice_and_the_object_that_dif
     np.testing.assert_array_equal(read(out), saved["session.zip"])
 
 
+def test_what_was_lassoed_away_is_away_in_a_replay_too(make_session, scan, tmp_path):
+    _, session = make_session(scan, real=True)
+    session.add_box(6, (11, 6, 29, 24))
+    y, x = np.median(np.argwhere(session.label_map()[6]), axis=0).astype(int)
+    away = slice(y - 4, y + 5), slice(x - 4, x + 5)
+    before = np.count_nonzero(session.label_map()[6][away])
+    session.add_lasso(6, [(y - 4, x - 4), (y - 4, x + 4), (y + 4, x + 4), (y + 4, x - 4)], positive=False)
+    session.add_point((6, 20, 24))
+    session.propagate(z_range=(6, 9))
+    labels = session.label_map()
+    assert before
+    assert labels[6].any()
+    assert not labels[6][away].any()
+    session.save(tmp_path / "session.zip")
+    out = tmp_path / "labels.nii.gz"
+    result = replay(tmp_path / "session.zip", "--image", tmp_path / "scan.nii.gz", "-o", out)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(read(out), labels)
+
+
 def test_what_cannot_be_the_same_is_refused(make_session, scan, tmp_path):
     session, out = tmp_path / "session.zip", tmp_path / "labels.nii.gz"
     _, annotating = make_session(scan, real=True)

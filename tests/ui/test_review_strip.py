@@ -51,6 +51,35 @@ def test_the_session_knows_its_doubtful_slices_and_goes_there(make_session, doub
         session.go_to(12)
 
 
+def test_what_the_model_thought_of_a_mask_comes_back_with_it(make_session, doubtful_at, tmp_path):
+    _, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    doubtful_at |= {3}
+    session.propagate(mode="box", box_extension=0.0, min_confidence=0)
+    predicted = [one.iou_prediction for one in session.review]
+    assert predicted[3] == 0.2
+    doubtful_at.clear()
+    session.add_point((3, 8, 8), positive=False)
+    session.undo()
+    session.save(tmp_path / "scan.zip")
+    assert [one.iou_prediction for one in session.review] == predicted
+    session.undo()
+    session.redo()
+    assert [one.iou_prediction for one in session.review] == predicted
+    session.load(tmp_path / "scan.zip", overwrite=True)
+    assert [one.iou_prediction for one in session.review] == predicted, "of the mask that was there"
+
+
+def test_of_many_masks_of_a_slice_the_newest_scores_are_kept(make_session):
+    _, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    for column in range(6, 20, 6):
+        for row in range(6, 20, 6):
+            session.add_point((6, row, column), positive=False)
+    (known,) = session._annotation.scores.values()
+    assert len(known) == 4
+
+
 def test_a_mask_that_was_painted_over_is_not_the_one_that_was_predicted(make_session, doubtful_at):
     viewer, session = make_session()
     doubtful_at |= {3}

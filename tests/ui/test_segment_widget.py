@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -113,6 +115,38 @@ def test_a_failed_save_is_said_until_the_user_goes_on(make_session, monkeypatch,
         assert path.name in widget._status.text(), "looking at another slice is no answer"
         session.add_point((4, 10, 10))
         assert "Propagate" in widget._status.text()
+    widget.close()
+
+
+def test_a_mask_that_cannot_be_seen_is_told_of(make_session):
+    viewer, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.change_object(1, name="liver", is_visible=False)
+    session.add_box(2, (5, 5, 15, 15))
+    assert widget._status.text() == "liver is hidden: tick Show in the list."
+    session.change_object(1, is_visible=True)
+    for name in (OBJECT_NAME, LABELS_NAME):
+        viewer.layers[name].visible = False
+        assert widget._status.text() == f"The layer {name} is hidden: click its eye."
+        viewer.layers[name].visible = True
+        assert "hidden" not in widget._status.text()
+        session.commit() if name == OBJECT_NAME else None
+    widget.close()
+
+
+def test_after_a_propagation_its_ends_are_to_be_checked(make_session, service, monkeypatch):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    session.add_box(8, (5, 5, 25, 25))
+    session.add_box(4, (5, 5, 25, 25))
+    assert "Correct with" in widget._status.text(), "nothing was propagated yet"
+    session.set_propagation(mode="box", box_extension=0.0, min_confidence=0, iou_threshold=0.0)
+    session.propagate()
+    assert "Slices 0 to 11. Check both ends" in widget._status.text()
+    answer = service.segment
+    monkeypatch.setattr(service, "segment", lambda request: replace(answer(request), iou_prediction=0.2))
+    session.propagate(z_range=(0, 11))
+    assert widget._status.text().startswith("9 slices look doubtful: press Next doubtful")
     widget.close()
 
 

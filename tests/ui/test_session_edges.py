@@ -104,3 +104,58 @@ def test_holes_may_be_filled_by_yes_and_no(make_session, given, meant):
     session.add_box(5, (5, 5, 15, 15))
     session.preview_clean_up(fill_holes=given)
     assert session.previewed.fill_holes == meant
+
+
+def test_what_makes_no_sense_is_an_input_error_and_changes_nothing(make_session, tmp_path):
+    _, session = make_session()
+    session.add_box(5, (5, 5, 15, 15))
+    several, path = np.zeros(2), tmp_path / "scan.zip"
+    for call in (
+        lambda: session.clear_prompts(everywhere=several),
+        lambda: session.lay(several),
+        lambda: session.lay("own", np.zeros((2, 2))),
+        lambda: session.save(path, keep_paths=several),
+        lambda: session.load(path, overwrite=several),
+        lambda: session.restore(overwrite=several),
+        lambda: session.change_object(1, name="a\udce4"),
+        lambda: session.change_object(1, name=""),
+        lambda: session.new_object(b"liver"),
+        lambda: session.set_model(5),
+        lambda: setattr(session, "model", 5),
+        lambda: session.mark_saved([session.image]),
+        lambda: session.save(f"{path}\0"),
+        lambda: session.save_measurements("a\0.csv"),
+        lambda: session.save_effort("a\0.csv"),
+        lambda: session.save_labels("a\0.nii.gz"),
+        lambda: session.set_embeddings_folder("a\0"),
+    ):
+        with pytest.raises(InputError):
+            call()
+    assert session.model == "sam_test"
+    assert session.record.name == "object 1"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_may_be_set_as_an_attribute(make_session, service):
+    _, session = make_session()
+    session.add_point((5, 20, 20))
+    session.model = "medicosam_lite"
+    session.add_point((5, 24, 24))
+    assert session._worker.engine.settings[-1].model == "medicosam_lite"
+    assert service.requests[-1].previous_logits is None, "those of another model"
+
+
+def test_a_2d_image_has_no_slices_to_be_told_of(make_session):
+    _, session = make_session(np.zeros((30, 40), np.uint8))
+    said = []
+    session.events.progress.connect(lambda done, total, text: said.append(text))
+    session.add_point((20, 20))
+    assert said == ["Encoding the image …"]
+
+
+def test_a_new_object_counts_for_itself(make_session):
+    _, session = make_session()
+    session.add_box(5, (5, 5, 15, 15))
+    session.new_object()
+    objects = session._annotation.effort.objects
+    assert [dict(objects[one].counts) for one in (1, 2)] == [{"prompt": 1, "box": 1}, {"new": 1}]

@@ -45,6 +45,64 @@ def test_a_correction_in_mid_propagation_is_answered_whatever_comes_next(busy, s
 
 
 @pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda session: session.new_object(),
+        lambda session: session.commit(),
+        lambda session: session.select(2),
+    ],
+)
+def test_a_propagation_that_something_else_cuts_off_is_told_of(make_session, service, notices, go_on):
+    _, session = make_session()
+    session.add_box(0, (25, 25, 35, 35))
+    session.new_object()
+    session.add_box(6, (5, 5, 25, 25))
+    session.select(1)
+    session.change_object(1, name="liver")
+    done = []
+
+    def count(object_id, plane):
+        done.append(plane.index)
+        if len(done) == 3:
+            go_on(session)
+
+    session.events.mask_changed.connect(count)
+    session.propagate("up")
+    assert len(done) == 3
+    (said,) = notices
+    assert said.startswith(
+        "warning: Propagation of 'liver' was stopped after 3 of at most 11 slices: go back to it"
+    )
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda session: session.undo(),
+        lambda session: session.cancel(),
+        lambda session: (session.propagate("up"), session.cancel()),
+        lambda session: (session.cancel(), session.new_object()),
+    ],
+)
+def test_who_stops_a_propagation_need_not_be_told(busy, service, notices, go_on):
+    _, session = busy
+    go_on(session)
+    finish(session, service)
+    assert not notices
+
+
+def test_a_propagation_that_never_began_is_told_of(make_session, service, notices):
+    _, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(1, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.propagate()
+    session.new_object()
+    finish(session, service)
+    assert [said for said in notices if "'object 1' was stopped before it began" in said] == notices[:1]
+
+
+@pytest.mark.parametrize(
     "lock", [lambda session: session.change_object(1, is_locked=True), lambda session: session.lock_class(3)]
 )
 def test_what_is_locked_while_it_runs_stays_as_it_is(busy, service, lock):

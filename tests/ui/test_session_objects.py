@@ -8,6 +8,7 @@ import pytest
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
+from napari_medicosam.io.session_files import read_session
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
 
 
@@ -161,9 +162,10 @@ def test_what_a_correction_takes_from_a_tumour_is_its_organs_again(organ):
     session.add_box(2, (10, 10, 30, 30))
     session.commit()
     before = committed.copy()
+    session.commit_policy = CommitPolicy()  # it is known what was taken, whatever the policy is by now
     session.add_box(2, (12, 12, 15, 15))
-    np.testing.assert_array_equal(committed, whole)
-    assert {one.object_id: one.num_voxels for one in session.objects} == {1: 225, 2: 0}
+    assert {one.object_id: one.num_voxels for one in session.objects} == {1: 125, 2: 0}
+    assert np.count_nonzero(session.label_map() == 1) == 225 - 9  # as it will be
     session.commit()
     check_counts(viewer, session)
     assert np.count_nonzero(committed == 2) == 9
@@ -180,14 +182,55 @@ def test_what_a_correction_takes_from_a_tumour_is_its_organs_again(organ):
     np.testing.assert_array_equal(committed, whole)
 
 
-def test_a_locked_organ_gains_nothing_from_its_tumour(organ):
+def test_what_was_taken_is_in_a_session(organ, tmp_path):
     viewer, session = organ
+    whole = viewer.layers[LABELS_NAME].data.copy()
     session.add_box(2, (10, 10, 30, 30))
     session.commit()
-    session.change_object(1, is_locked=True)
     session.add_box(2, (12, 12, 15, 15))
-    assert np.count_nonzero(viewer.layers[LABELS_NAME].data == 1) == 125
-    assert session.commit() == 9
+    expected = session.label_map()
+    session.save(tmp_path / "open.zip")
+    session.load(tmp_path / "open.zip", overwrite=True)
+    np.testing.assert_array_equal(read_session(tmp_path / "open.zip").merged()[0], expected)
+    np.testing.assert_array_equal(session.label_map(), expected)
+    session.commit()
+    np.testing.assert_array_equal(session.label_map(), expected)
+    session.delete_object()
+    np.testing.assert_array_equal(viewer.layers[LABELS_NAME].data, whole)
+
+
+def test_a_tumour_whose_organ_is_locked_meanwhile_stays_as_it_is(organ):
+    viewer, session = organ
+    edited = viewer.layers[OBJECT_NAME]
+    session.add_box(2, (10, 10, 30, 30))
+    session.commit()
+    session.select(1)
+    session.select(2)
+    session.change_object(1, is_locked=True)
+    edited.data_setitem((np.array([2]), np.array([10]), np.array([10])), 0)
+    assert np.count_nonzero(edited.data) == 99
+    assert session.commit() == 99
+    assert np.count_nonzero(viewer.layers[LABELS_NAME].data == 1) == 125  # a locked one gains nothing, either
+    check_counts(viewer, session)
+
+
+def test_a_committed_tumour_that_is_propagated_leaves_its_organ_what_it_leaves(make_session):
+    viewer, session = make_session()
+    session.change_object(1, class_id=5)
+    for index in (2, 3):
+        session.add_box(index, (5, 5, 20, 20))
+    session.new_object("tumour", class_id=6)
+    session.commit_policy = CommitPolicy(inside_class=5)
+    session.add_box(2, (10, 10, 14, 14))
+    session.add_mask(3, np.pad(np.ones((8, 8), bool), ((8, 24), (8, 34))))
+    session.remove_prompt(session.prompts.masks[0])
+    committed = viewer.layers[LABELS_NAME].data
+    session.propagate(z_range=(2, 4))
+    session.new_object()
+    assert (committed[2:4, 5:20, 5:20] > 0).all()
+    session.propagate(objects=[2], z_range=(2, 4), mode="box", box_extension=0.3)
+    assert (committed[2:4, 5:20, 5:20] > 0).all()
+    check_counts(viewer, session)
 
 
 def test_a_tumour_that_is_opened_again_keeps_what_it_took_from_its_organ(organ, tmp_path):
@@ -409,6 +452,49 @@ def test_a_lasso_drawn_later_adds_to_the_mask(make_session, service):
     assert service.requests[-1].previous_logits is None
 
 
+def test_a_negative_lasso_takes_what_is_in_it_and_nothing_else(make_session, service):
+    _, session = make_session()
+    session.add_box(2, (5, 5, 25, 25))
+    before = session.label_map()[2] != 0
+    away = np.zeros_like(before)
+    away[8:13, 8:18] = True
+    session.add_lasso(2, [(8, 8), (8, 17), (12, 17), (12, 8)], positive=False)
+    np.testing.assert_array_equal(session.label_map()[2] != 0, before & ~away)
+    assert len(service.requests) == 1, "nobody has to be asked"
+    session.add_point((2, 20, 20))
+    asked = service.requests[-1].prompts
+    assert [point.positive for point in asked.points].count(False) > 1
+    np.testing.assert_array_equal(asked.mask, before & ~away)
+    labelled = session.label_map()[2] != 0
+    assert labelled[15:25, 5:25].all()
+    assert not labelled[away].any(), "it counts for later answers, too"
+    session.undo()
+    session.undo()
+    np.testing.assert_array_equal(session.label_map()[2] != 0, before)
+
+
+def test_a_negative_lasso_before_the_answer_counts_in_it(make_session, service):
+    _, session = make_session()
+    session.is_live = False
+    session.add_box(2, (5, 5, 25, 25))
+    session.add_lasso(2, [(8, 8), (8, 17), (12, 17), (12, 8)], positive=False)
+    session.segment()
+    labelled = session.label_map()[2] != 0
+    assert labelled[15:25, 5:25].all()
+    assert not labelled[8:13, 8:18].any()
+
+
+def test_a_negative_lasso_around_all_of_a_mask_leaves_nothing(make_session, service):
+    _, session = make_session()
+    session.add_box(2, (5, 5, 15, 15))
+    session.propagate(z_range=(2, 5))
+    assert session.label_map()[3].any()
+    session.add_lasso(3, [(0, 0), (0, 40), (38, 40), (38, 0)], positive=False)
+    assert not session.label_map()[3].any()
+    session.propagate(z_range=(2, 5))
+    assert not session.label_map()[3].any(), "the slice is the user's"
+
+
 @pytest.mark.parametrize("tool", ["scribble+", "scribble-", "lasso+", "lasso-", "box", "point+", "point-"])
 def test_tools_choose_layer_mode_and_sign(make_session, tool):
     _, session = make_session()
@@ -588,3 +674,20 @@ def test_another_object_in_the_place_of_an_empty_one_is_no_step(make_session):
     assert session.can_redo
     session.new_object()  # nor does it take away what was undone
     assert session.can_redo
+
+
+def test_an_organ_is_whole_again_when_its_tumour_is_left_without_a_mask(organ):
+    viewer, session = organ
+    committed = viewer.layers[LABELS_NAME].data
+    whole = committed.copy()
+    session.add_box(2, (10, 10, 30, 30))
+    session.commit()
+    session.add_box(2, (12, 12, 15, 15))
+    session.clear_prompts(everywhere=True)
+    assert not viewer.layers[OBJECT_NAME].data.any()
+    session.select(1)
+    session.select(2)
+    session.select(1)
+    session.commit()
+    np.testing.assert_array_equal(committed, whole)
+    check_counts(viewer, session)

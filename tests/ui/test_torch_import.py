@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,3 +59,30 @@ def test_flags_are_put_back(monkeypatch):
     torch_import.import_torch()
     assert seen == [("triton._C.libtriton", before | os.RTLD_DEEPBIND), ("torch", before)]
     assert sys.getdlopenflags() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "RTLD_NOW"), reason="Windows loads nothing before")
+@pytest.mark.parametrize(
+    ("there", "led_to", "loaded"),
+    [
+        (("cuda", "cpu", "python"), "", ["cuda", "cpu"]),
+        (("cuda", "cpu"), "/usr/lib/cuda", ["cpu"]),  # torch itself says which of CUDA's libraries come first
+        (("cpu", "python"), "", ["cpu"]),
+        ((), "", []),
+    ],
+)
+def test_the_largest_libraries_are_loaded_before_torch(tmp_path, monkeypatch, there, led_to, loaded):
+    def dlopen(path, flags):
+        found.append(Path(os.fsdecode(path)).stem.removeprefix("libtorch_"))
+
+    found = []
+    (tmp_path / "lib").mkdir()
+    for name in there:
+        (tmp_path / "lib" / f"libtorch_{name}.so").touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", led_to)
+    monkeypatch.setattr(
+        torch_import, "find_spec", lambda _: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    )
+    monkeypatch.setattr(torch_import.ctypes, "CDLL", lambda _: SimpleNamespace(dlopen=dlopen))
+    torch_import._load_without_lock()
+    assert found == loaded

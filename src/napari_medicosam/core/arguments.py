@@ -42,9 +42,22 @@ def yes_or_no(given: Any, what: str) -> bool:
     return bool(given)
 
 
+def plain_text(given: Any, what: str) -> str:
+    """Text that can be written to a file, and that is not empty; `InputError` for anything else.
+
+    `what` begins the message: who needs the text, "an object needs a name".
+    """
+    try:
+        if isinstance(given, str) and given.encode():
+            return given
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        pass
+    raise InputError(f"{what}, got {given!r}")
+
+
 def file_path(given: Any) -> Path:
-    """Where a file or folder lies; `InputError` for what is neither text nor a path."""
-    if not isinstance(given, (str, Path)):
+    """Where a file or folder lies; `InputError` for what is neither text nor a path, or that no file can have."""
+    if not isinstance(given, (str, Path)) or "\0" in str(given):
         raise InputError(f"wanted the path of a file or folder, got {given!r}")
     return Path(given)
 

@@ -174,7 +174,9 @@ class PackedMask:
             slice(start - first, stop - first)
             for first, start, stop in zip(self.box.start_zyx, box.start_zyx, box.stop_zyx, strict=True)
         )
-        return self.mask[z, y, x]
+        _, rows, columns = self.box.shape
+        flat = np.unpackbits(self.bits[z], axis=1, count=rows * columns)
+        return flat.view(np.bool_).reshape(len(flat), rows, columns)[:, y, x]
 
     def anywhere(self, box: VoxelBox) -> NDArray[np.bool_]:
         """bool, the shape of any box of the volume: the mask there."""

@@ -51,6 +51,14 @@ class EffortLog:
         effort.counts[kind] += 1
         effort.corrections += is_correction
 
+    def pass_on(self, kind: str, object_id: int, to: int) -> None:
+        """What was noted last of one object was for another; the time that it took stays where it was."""
+        counts = self.objects[object_id].counts
+        counts[kind] -= 1
+        if not counts[kind]:
+            del counts[kind]
+        self.objects.setdefault(to, ObjectEffort()).counts[kind] += 1
+
     def rest(self) -> None:
         """The annotator turned to something else: the time until the next note counts for nobody."""
         self._last = None

@@ -68,6 +68,11 @@ class History:
         """The newest step that can be taken back."""
         return self.done[-1] if self.done else None
 
+    @property
+    def last_undone(self) -> Step | None:
+        """The step that was taken back last, and can be done again."""
+        return self.undone[-1] if self.undone else None
+
     def begin(self, kind: str, object_id: int) -> Step:
         """A new step; what was undone is gone."""
         if self.done:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medicosam.core.arguments import whole_number
+from napari_medicosam.core.arguments import plain_text, whole_number
 from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.volume_prompts import VolumePrompts
 from napari_medicosam.errors import InputError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.nesting import Taken
 
 MAX_OBJECT_ID = int(np.iinfo(np.uint16).max)
 
@@ -47,7 +48,7 @@ class ObjectRecord:
         bounds: where in the label map they are; may be wider.
 
     Raises:
-        InputError: for a name that is no text or empty, or a class that is no whole number of 0 or more.
+        InputError: for a name that is empty or no text of a file's, or a class that is no whole number of 0 or more.
     """
 
     object_id: int
@@ -60,9 +61,7 @@ class ObjectRecord:
     bounds: VoxelBox = field(default_factory=VoxelBox)
 
     def __post_init__(self) -> None:
-        name: Any = self.name
-        if not isinstance(name, str) or not name:
-            raise InputError(f"the name of an object must be text, and not empty, got {name!r}")
+        plain_text(self.name, "an object needs a name")
         class_id: Any = self.class_id
         is_id = isinstance(class_id, (int, np.integer)) and not isinstance(class_id, bool) and class_id >= 0
         if class_id is not None and not is_id:
@@ -85,6 +84,7 @@ class ObjectTable:
         locked_classes: of label classes: their objects are locked, later ones as soon as they are committed.
         agreements: by id, how well the planes that voted on its mask agree on each slice (0..1), until the slice gets
             another mask.
+        taken: by id, what the object has taken from others that were committed.
     """
 
     records: Mapping[int, ObjectRecord] = field(
@@ -96,6 +96,7 @@ class ObjectTable:
     filled: Mapping[int, Mapping[AxisGap, Hashable]] = field(default_factory=_empty)
     locked_classes: frozenset[int] = frozenset()
     agreements: Mapping[int, Mapping[SlicePlane, float]] = field(default_factory=_empty)
+    taken: Mapping[int, tuple[Taken, ...]] = field(default_factory=_empty)
 
     @property
     def record(self) -> ObjectRecord:
@@ -160,6 +161,18 @@ class ObjectTable:
         known = _with(self.agreements, object_id, MappingProxyType(dict(agreements)))
         return replace(self, agreements=known)
 
+    def taken_of(self, object_id: int) -> tuple[Taken, ...]:
+        """What it took from others when it was committed."""
+        return self.taken.get(object_id, ())
+
+    def with_taken(self, object_id: int, taken: tuple[Taken, ...]) -> ObjectTable:
+        """With other voxels that an object has taken from others."""
+        if not taken:
+            return (
+                self if object_id not in self.taken else replace(self, taken=_without(self.taken, object_id))
+            )
+        return replace(self, taken=_with(self.taken, object_id, taken))
+
     def without_agreement(self, object_id: int, plane: SlicePlane) -> ObjectTable:
         """With one slice fewer of an object that planes have voted on."""
         known = self.agreements_of(object_id)
@@ -183,7 +196,20 @@ class ObjectTable:
             _without(self.filled, object_id),
             self.locked_classes,
             _without(self.agreements, object_id),
+            MappingProxyType(
+                {
+                    known: tuple(one for one in taken if one.label != object_id)
+                    for known, taken in _without(self.taken, object_id).items()
+                }
+            ),
         )
+
+    def emptied(self, object_id: int) -> ObjectTable:
+        """With an object that has neither prompts nor a mask any more; its name, class and lock stay."""
+        known = self.find(object_id)
+        record = ObjectRecord(object_id, known.name, known.class_id, known.is_locked, known.is_visible)
+        records = _with(self.records, object_id, record)
+        return replace(self.without(object_id), records=records, current=self.current)
 
     def with_class_locked(
         self, class_id: int, object_ids: AbstractSet[int], *, is_locked: bool

@@ -178,6 +178,13 @@ def box_beside(
     return None
 
 
+def pixels_to_border(mask: NDArray[np.bool_], pixel_yx: tuple[int, int]) -> float:
+    """Pixels from one pixel of a mask to the nearest that is not of it; the border of the slice counts."""
+    region, (y, x) = Region.of_mask(mask), pixel_yx
+    rows, columns = np.nonzero(~np.pad(mask[region.slices_yx], 1))
+    return float(np.hypot(rows - 1 + region.y0 - y, columns - 1 + region.x0 - x).min())
+
+
 def _without_side(
     box: BoxPrompt, mask: NDArray[np.bool_], click_yx: tuple[int, int], wanted: list[tuple[int, int]]
 ) -> tuple[BoxPrompt, NDArray[np.bool_]]:
@@ -190,7 +197,7 @@ def _without_side(
         return box, mask
     y, x = click_yx
     # The click is about as far from the border as from the object that it is not on.
-    depth = _depth(mask, y, x)
+    depth = pixels_to_border(mask, click_yx)
     reach, size = _BEFORE_CLICK * depth, float(np.count_nonzero(mask))
     y0, x0, y1, x1 = box.bounds
     best, most = (box, mask), max(size - _MOST_CUT * depth**2, _LEAST_KEPT * size)
@@ -207,13 +214,6 @@ def _without_side(
         if kept >= most and all(top <= row < bottom and left <= column < right for row, column in wanted):
             best, most = (BoxPrompt(*bounds), inside), kept
     return best
-
-
-def _depth(mask: NDArray[np.bool_], y: int, x: int) -> float:
-    """Pixels from one pixel of a mask to the nearest that is not of it; the border of the slice counts."""
-    region = Region.of_mask(mask)
-    rows, columns = np.nonzero(~np.pad(mask[region.slices_yx], 1))
-    return float(np.hypot(rows - 1 + region.y0 - y, columns - 1 + region.x0 - x).min())
 
 
 def _inside_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

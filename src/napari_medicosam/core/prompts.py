@@ -69,6 +69,8 @@ class PromptSet:
         points: clicks, in the order they were made.
         box: at most one.
         mask: bool (rows, columns) of the slice, a hint that the object is about there.
+        excluded: bool (rows, columns) of the slice, where the object is not. The model is told of it by negative
+            points alone; `core.users_clicks` takes it from the answer.
 
     A set with nothing but negative points is a *stop*: the object is not on this slice.
     """
@@ -77,9 +79,14 @@ class PromptSet:
     points: tuple[PointPrompt, ...] = ()
     box: BoxPrompt | None = None
     mask: NDArray[np.bool_] | None = None
+    excluded: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(self.points))
+        if self.excluded is not None:
+            excluded = np.array(self.excluded, dtype=bool)
+            excluded.setflags(write=False)
+            object.__setattr__(self, "excluded", excluded)
         if self.mask is None:
             return
         mask = np.array(self.mask, dtype=bool)
@@ -127,8 +134,9 @@ class PromptSet:
                 raise InputError(
                     f"box (y0, x0, y1, x1) = ({y0:g}, {x0:g}, {y1:g}, {x1:g}) is outside {where}"
                 )
-        if self.mask is not None and self.mask.shape != (rows, columns):
-            raise InputError(f"mask prompt has shape {self.mask.shape}, wanted that of {where}")
+        for name, mask in (("mask prompt", self.mask), ("excluded area", self.excluded)):
+            if mask is not None and mask.shape != (rows, columns):
+                raise InputError(f"{name} has shape {mask.shape}, wanted that of {where}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

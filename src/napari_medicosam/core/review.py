@@ -26,6 +26,9 @@ LOW_NEIGHBOUR_IOU = 0.5
 AREA_JUMP = 1.8
 """From one slice to the next no object of a few slices grows or shrinks so much, except at its ends."""
 
+STEEP_END = 0.4
+"""Share of an object's largest area: hardly any object ends with more (docs/tuning.md, Ends)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SliceReview:
@@ -60,7 +63,8 @@ def review_slices(
 ) -> tuple[SliceReview, ...]:
     """What is known about each slice from the first to the last that has a mask.
 
-    What one of three planes found beyond these ends was outvoted there, and is nobody's doubt.
+    What one of three planes found beyond these ends was outvoted there, and is nobody's doubt. An end is doubtful where
+    the object is still large, unless the image ends there, or the slice or the empty one beyond it is the user's.
 
     Args:
         areas: int64 (slices,), pixels of the mask on each slice of the volume.
@@ -72,6 +76,7 @@ def review_slices(
     used = np.flatnonzero(areas)
     if used.size == 0:
         return ()
+    steep_ends = _steep_ends(areas, anchors)
     reviews = []
     for index in range(int(used[0]), int(used[-1]) + 1):
         area, neighbours, ious = int(areas[index]), [], []
@@ -89,7 +94,7 @@ def review_slices(
             is_anchor,
             None if is_anchor else agreements.get(index),
         )
-        reviews.append(_judged(review, neighbours))
+        reviews.append(_judged(review, neighbours, steep_ends.get(index)))
     return tuple(reviews)
 
 
@@ -99,7 +104,23 @@ def next_doubtful(reviews: tuple[SliceReview, ...], index: int) -> int | None:
     return next((one for one in doubtful if one > index), doubtful[0] if doubtful else None)
 
 
-def _judged(review: SliceReview, neighbours: list[int]) -> SliceReview:
+def _steep_ends(areas: NDArray[np.int64], anchors: AbstractSet[int]) -> dict[int, float]:
+    """Outer slices of an object, nobody's word, that are too large for ends: their shares of the largest area."""
+    used = np.flatnonzero(areas)
+    first, last = int(used[0]), int(used[-1])
+    count, largest = last - first + 1, int(areas.max())
+    # The outermost of a ball's slices have up to this share, much where there are few.
+    most = max(STEEP_END, 4 * (count - 1) / count**2) if count > 1 else 1.0
+    ends = {}
+    for index, beyond in ((first, first - 1), (last, last + 1)):
+        is_open = 0 <= beyond < len(areas) and not {index, beyond} & anchors
+        share = int(areas[index]) / largest
+        if is_open and share > most:
+            ends[index] = share
+    return ends
+
+
+def _judged(review: SliceReview, neighbours: list[int], end_share: float | None) -> SliceReview:
     if review.is_anchor:
         return review
     reasons = []
@@ -109,10 +130,12 @@ def _judged(review: SliceReview, neighbours: list[int]) -> SliceReview:
         reasons.append(f"the model expects an IoU of {review.iou_prediction:.2f} only")
     if review.agreement is not None and review.agreement < LOW_AGREEMENT:
         reasons.append(f"the three planes agree by {review.agreement:.2f} only")
-    # At its ends an object may end steeply, so there must be neighbours on both sides, and both must disagree.
+    # Beside its ends an object may change much, so there must be neighbours on both sides, and both must disagree.
     is_inside = len(neighbours) == 2 and review.area > 0
     if is_inside and review.neighbour_iou is not None and review.neighbour_iou < LOW_NEIGHBOUR_IOU:
         reasons.append(f"IoU of at most {review.neighbour_iou:.2f} with the slices beside it")
     if is_inside and all(abs(math.log(review.area / area)) > math.log(AREA_JUMP) for area in neighbours):
         reasons.append("its area is unlike that of both slices beside it")
+    if end_share is not None:
+        reasons.append(f"the object ends here with {100 * end_share:.0f} % of its largest area")
     return replace(review, reasons=tuple(reasons))

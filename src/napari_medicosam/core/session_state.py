@@ -13,12 +13,14 @@ from napari_medicosam.core.boxes import VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.core.mask_writing import writable
+from napari_medicosam.core.nesting import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.boxes import PackedMask
     from napari_medicosam.core.effort import ObjectEffort
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.intensity import IntensityMapping
@@ -77,11 +79,14 @@ class TimeState:
         time: which; 0 for an image without.
         table: the objects. What their gaps were filled from is not kept.
         scores: predicted IoU of the model's masks with their areas, by object and slice.
+        own: where the current object, which is being edited, was when it was opened again; None where nobody knows, and
+            all of its mask may be meant.
     """
 
     time: int
     table: ObjectTable
     scores: Mapping[tuple[int, SlicePlane], tuple[float, int]] = field(default_factory=dict)
+    own: PackedMask | None = field(default=None, compare=False)  # it changes with the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,10 @@ class SavedSession:
         for one in self.state.times:
             allowed = self.state.policy.allowed(one.table, one.table.current)
             part, edited = merged[one.time], self.edited[one.time]
-            part[edited & writable(part, allowed, edited)] = one.table.current
+            own = edited if one.own is None else one.own.unpacked(edited.shape)
+            part[edited & writable(part, allowed, own)] = one.table.current
+            if not one.table.record.is_committed:
+                give_back(part, one.table, one.table.current)
         return merged
 
     def counted(self) -> SavedSession:

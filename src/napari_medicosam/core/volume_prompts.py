@@ -123,13 +123,13 @@ class VolumePrompts:
         """The prompts on one slice, as SAM takes them.
 
         Scribbles become clicks along them; a positive lasso a mask hint and, without a drawn box, a box; a negative
-        one a few clicks inside it. Masks and positive lassos of a slice are one hint together.
+        one a few clicks inside it, and what is `excluded`. Masks and positive lassos of a slice are one hint together.
         """
         here = self._only(lambda prompt: _is_on(prompt, plane))
         points = [PointPrompt(point.position_yx, point.positive) for point in here.points]
         for scribble in here.scribbles:
             points += clicks_along(np.array(scribble.path_yx), positive=scribble.positive)
-        hint = np.zeros(size_yx, dtype=bool)
+        hint, excluded = np.zeros(size_yx, dtype=bool), np.zeros(size_yx, dtype=bool)
         for mask in here.masks:
             hint |= pasted(mask.patch, mask.region, size_yx)
         for lasso in here.lassos:
@@ -137,14 +137,15 @@ class VolumePrompts:
             if lasso.positive:
                 hint |= inside
             else:
+                excluded |= inside
                 points += clicks_inside(inside, positive=False)
+        away = excluded if excluded.any() else None
         box = BoxPrompt(*here.boxes[-1].bounds) if here.boxes else None
         if not hint.any():
-            return PromptSet(plane, tuple(points), box)
+            return PromptSet(plane, tuple(points), box, excluded=away)
         around = Region.of_mask(hint)
-        return PromptSet(
-            plane, tuple(points), box or BoxPrompt(around.y0, around.x0, around.y1, around.x1), hint
-        )
+        box = box or BoxPrompt(around.y0, around.x0, around.y1, around.x1)
+        return PromptSet(plane, tuple(points), box, hint, away)
 
     def without(self, plane: SlicePlane) -> VolumePrompts:
         """All but the prompts on one slice."""
@@ -177,6 +178,22 @@ class VolumePrompts:
         return all(
             getattr(new, name)[: len(getattr(old, name))] == getattr(old, name) for name in self.__slots__
         )
+
+    def lassoed_away_since(
+        self, before: VolumePrompts, plane: SlicePlane, size_yx: tuple[int, int]
+    ) -> NDArray[np.bool_] | None:
+        """What was lassoed away on the slice since `before`, bool (rows, columns); None where that is not all that was
+        changed there.
+        """  # noqa: D205
+        old, new = before._on(plane), self._on(plane)
+        lassos = new.lassos[len(old.lassos) :]
+        is_all = self.grew_from(before, plane) and replace(new, lassos=old.lassos) == old
+        if not (is_all and lassos) or any(lasso.positive for lasso in lassos):
+            return None
+        away = np.zeros(size_yx, dtype=bool)
+        for lasso in lassos:
+            away |= filled_polygon(np.array(lasso.polygon_yx), size_yx)
+        return away
 
     def cleaned(self, shape_zyx: tuple[int, int, int]) -> tuple[VolumePrompts, list[str]]:
         """What of it can be used in a volume of this shape, and what to tell the user about the rest.

@@ -26,12 +26,15 @@ def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
 
     Returns:
         `scale` (ndim numbers); `affine` ((ndim + 1) x (ndim + 1) floats) or `translate` where there is one; `units`
-        where the file has them.
+        where the file has them; `axis_labels` of an oriented volume: its sliders are called after the slices.
     """
     spacing, at = record.geometry.spacing_zyx, record.geometry.affine_ras[2::-1, 3].tolist()
     arguments: dict[str, Any] = {"scale": (1.0, *spacing)[-ndim:]}
     if record.is_oriented:
         arguments["affine"] = opened_affine(record, ndim)
+        if ndim > 2:
+            planes = [record.geometry.plane_name(axis) for axis in range(3)]
+            arguments["axis_labels"] = ("time", *planes)[-ndim:]
     elif record.header.format == "ome-zarr":
         arguments["translate"] = (0.0, *at)[-ndim:]
     if record.header.unit is not None:

@@ -14,7 +14,7 @@ from napari_medicosam.io.session_prompts import Axis, Index, PromptEntry, Record
 
 FORMAT: Final = "napari-medicosam session"
 VERSION: Final = 2
-"""Of what is written. Version 1 differs in one thing: its log has no stamps."""
+"""Of what is written. Version 1 knows neither stamps in the log, nor `taken` and `own`."""
 
 Label = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
@@ -110,6 +110,20 @@ class AgreementEntry(Record):
     agreement: float
 
 
+class MaskEntry(Record):
+    """A mask in a part of the volume: one bit a voxel, zlib, base64."""
+
+    start_zyx: tuple[Index, Index, Index]
+    stop_zyx: tuple[Index, Index, Index]
+    content: str
+
+
+class TakenEntry(MaskEntry):
+    """Voxels that an object took from another one when it was committed."""
+
+    label: Label
+
+
 class ObjectEntry(Record):
     """An object at one time point."""
 
@@ -123,6 +137,7 @@ class ObjectEntry(Record):
     anchors: tuple[tuple[Axis, Index], ...]
     scores: tuple[ScoreEntry, ...]
     agreements: tuple[AgreementEntry, ...]
+    taken: tuple[TakenEntry, ...] = ()
 
 
 class TimeEntry(Record):
@@ -132,6 +147,7 @@ class TimeEntry(Record):
     current: Label
     locked_classes: tuple[int, ...]
     objects: Annotated[tuple[ObjectEntry, ...], Field(min_length=1)]
+    own: MaskEntry | None = None
 
 
 class EffortEntry(Record):

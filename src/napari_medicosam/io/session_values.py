@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import platform
+import zlib
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.commit_policy import CommitPolicy
 from napari_medicosam.core.effort import ObjectEffort
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.intensity import IntensityMapping
 from napari_medicosam.core.label_classes import LabelClass, LabelClasses
+from napari_medicosam.core.nesting import Taken
 from napari_medicosam.core.object_table import ObjectRecord, ObjectTable
+from napari_medicosam.core.packing import Content
 from napari_medicosam.core.session_state import ImageReference, ModelUse, SessionState, TimeState
 from napari_medicosam.errors import FileError, InputError
 from napari_medicosam.io.session_document import (
@@ -24,12 +30,14 @@ from napari_medicosam.io.session_document import (
     EffortEntry,
     ImageEntry,
     MappingEntry,
+    MaskEntry,
     ModelEntry,
     ObjectEntry,
     PolicyEntry,
     PropagationEntry,
     ScoreEntry,
     SessionDocument,
+    TakenEntry,
     TimeEntry,
     ZoomEntry,
 )
@@ -123,6 +131,7 @@ def _time_entry(state: TimeState) -> TimeEntry:
         current=table.current,
         locked_classes=tuple(sorted(table.locked_classes)),
         objects=tuple(_object_entry(state, record) for _, record in sorted(table.records.items())),
+        own=None if state.own is None else MaskEntry(**_mask_fields(state.own)),
     )
 
 
@@ -149,7 +158,31 @@ def _object_entry(state: TimeState, record: ObjectRecord) -> ObjectEntry:
         anchors=tuple(anchors),
         scores=tuple(sorted(scores, key=_place)),
         agreements=tuple(sorted(agreements, key=_place)),
+        taken=tuple(
+            TakenEntry(label=one.label, **_mask_fields(one.mask)) for one in state.table.taken_of(object_id)
+        ),
     )
+
+
+@lru_cache(maxsize=64)  # a journal writes the same ones again and again
+def _mask_fields(packed: PackedMask) -> dict[str, Any]:
+    content = Content.of_made(lambda: packed.mask, packed.num_bytes)
+    text = base64.b64encode(content.packed).decode("ascii")
+    return {"start_zyx": packed.box.start_zyx, "stop_zyx": packed.box.stop_zyx, "content": text}
+
+
+def _mask_of(entry: MaskEntry, shape_zyx: tuple[int, int, int]) -> PackedMask:
+    box = VoxelBox(entry.start_zyx, entry.stop_zyx)
+    if box == VoxelBox():
+        return PackedMask()
+    if box.is_empty or any(stop > side for stop, side in zip(box.stop_zyx, shape_zyx, strict=True)):
+        raise FileError(f"a mask at {box} in an image of shape {shape_zyx}")
+    try:
+        content = Content.of_packed(base64.b64decode(entry.content, validate=True))
+        mask = content.array(box.shape, bool)
+    except (ValueError, zlib.error) as error:
+        raise FileError(f"a mask at {box} is damaged: {error}") from error
+    return PackedMask.of(mask, VoxelBox((0, 0, 0), box.shape)).moved(box.start_zyx)
 
 
 def _place(entry: ScoreEntry | AgreementEntry) -> tuple[int, int]:
@@ -189,7 +222,7 @@ def _time_state(entry: TimeEntry, shape_tzyx: tuple[int, int, int, int]) -> Time
     shape_zyx = (sides[0], sides[1], sides[2])
     if entry.time >= num_times:
         raise FileError(f"time point {entry.time} of an image that has {num_times}")
-    records, prompts, anchors, agreements = {}, {}, {}, {}
+    records, prompts, anchors, agreements, taken = {}, {}, {}, {}, {}
     scores: dict[tuple[int, SlicePlane], tuple[float, int]] = {}
     for one in entry.objects:
         if one.id in records:
@@ -205,6 +238,8 @@ def _time_state(entry: TimeEntry, shape_tzyx: tuple[int, int, int, int]) -> Time
             agreements[one.id] = MappingProxyType(
                 {_plane(known.axis, known.index, shape_zyx): known.agreement for known in one.agreements}
             )
+        if one.taken:
+            taken[one.id] = tuple(Taken(known.label, _mask_of(known, shape_zyx)) for known in one.taken)
         scores |= {
             (one.id, _plane(score.axis, score.index, shape_zyx)): (score.iou_prediction, score.area)
             for score in one.scores
@@ -215,8 +250,10 @@ def _time_state(entry: TimeEntry, shape_tzyx: tuple[int, int, int, int]) -> Time
         anchors=MappingProxyType(anchors),
         locked_classes=frozenset(entry.locked_classes),
         agreements=MappingProxyType(agreements),
+        taken=MappingProxyType(taken),
     )
-    return TimeState(entry.time, table.with_current(entry.current), scores)
+    own = None if entry.own is None else _mask_of(entry.own, shape_zyx)
+    return TimeState(entry.time, table.with_current(entry.current), scores, own)
 
 
 def _plane(axis: int, index: int, shape_zyx: tuple[int, int, int]) -> SlicePlane:

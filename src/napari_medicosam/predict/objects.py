@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_medicosam.core.negative_clicks import without_negative_clicks
 from napari_medicosam.core.results import Region, SegmentRequest, frozen_array
+from napari_medicosam.core.users_clicks import as_said
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import ObjectRun, propagate_objects
 
@@ -60,11 +60,15 @@ def segment_objects(
 
 
 def as_clicked(result: SegmentResult, prompts: PromptSet) -> SegmentResult:
-    """The result without what the user clicked away (`core.negative_clicks`), whatever the model says."""
-    mask = without_negative_clicks(result.mask, prompts.points)
-    if mask is result.mask:
+    """The result, and its candidates, as the user's clicks and lassos say (`core.users_clicks`)."""
+    mask = as_said(result.mask, prompts)
+    if mask is not result.mask:
+        result = replace(result, mask=frozen_array(mask), region=Region.of_mask(mask))
+    if not result.candidates:
         return result
-    return replace(result, mask=frozen_array(mask), region=Region.of_mask(mask))
+    masks = [frozen_array(as_said(one.mask, prompts)) for one in result.candidates]
+    candidates = [replace(one, mask=mask) for one, mask in zip(result.candidates, masks, strict=True)]
+    return replace(result, candidates=tuple(candidates))
 
 
 def _prompted(

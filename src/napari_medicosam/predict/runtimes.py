@@ -21,6 +21,7 @@ from napari_medicosam.models.encoder_runtimes import (
     log_failure,
     torch_runtime,
 )
+from napari_medicosam.models.graph_process import export_in_process
 from napari_medicosam.models.openvino_runtime import (
     OpenVINORuntime,
     QuantisedRuntime,
@@ -31,6 +32,7 @@ from napari_medicosam.weights.fetch import cache_folder
 from napari_medicosam.weights.quantised import read_quantised
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_medicosam.models.encoder_runtimes import EncoderRuntime
@@ -50,7 +52,9 @@ _GRAPH_VERSION = 1
 _DIGESTS = "digests.json"
 
 
-def open_runtime(model: LoadedModel, name: str | None = None) -> EncoderRuntime:
+def open_runtime(
+    model: LoadedModel, name: str | None = None, watch: Callable[[], None] | None = None
+) -> EncoderRuntime:
     """What encodes for a model.
 
     Args:
@@ -58,6 +62,9 @@ def open_runtime(model: LoadedModel, name: str | None = None) -> EncoderRuntime:
         name: one of `RUNTIMES`; None takes `NAPARI_MEDICOSAM_RUNTIME`, else "auto". "auto" is OpenVINO on the CPU where
             it is installed and was measured (`OPENVINO_ENCODERS`), else torch; one that fails is replaced by the next,
             with a line in the log.
+        watch: given where a window must not stand still: a graph that is not there yet is exported by another process,
+            and this is called meanwhile. It raises when nobody wants the runtime any more, and does so again when it is
+            called again; that goes through.
 
     Raises:
         InputError: for another name, or a runtime asked for by name that cannot be had here.
@@ -79,14 +86,16 @@ def open_runtime(model: LoadedModel, name: str | None = None) -> EncoderRuntime:
         if not is_cpu:
             raise InputError(f"the runtime {wanted} is for the CPU, got a model on {model.sam.device.type}")
         try:
-            return _openvino_int8(model) if wanted == "openvino-int8" else _openvino(model)
+            return _openvino_int8(model) if wanted == "openvino-int8" else _openvino(model, watch)
         except Exception as error:
+            _look(watch)
             raise InputError(f"the runtime {wanted} cannot run {model.name}: {error}") from error
     if is_cpu and model.spec.encoder in OPENVINO_ENCODERS and has_openvino():
         try:
-            return FallbackRuntime(_openvino(model), lambda: torch_runtime(encoder))
-        except Exception as error:  # of OpenVINO, of tracing, of the disk
-            log_failure("openvino", error, "torch")
+            return FallbackRuntime(_openvino(model, watch), lambda: torch_runtime(encoder))
+        except Exception as error:  # of OpenVINO, of tracing, of the disk, of another process
+            _look(watch)
+            log_failure("openvino", _cause(error), "torch")
     return torch_runtime(encoder)
 
 
@@ -102,7 +111,7 @@ def graphs_folder() -> Path:
     return cache_folder() / "graphs"
 
 
-def _openvino(model: LoadedModel) -> EncoderRuntime:
+def _openvino(model: LoadedModel, watch: Callable[[], None] | None) -> EncoderRuntime:
     folder = graphs_folder() / _graph_name(model)
     if not _is_whole(folder):
         for new in (folder.parent.parent, folder.parent):  # readable by the user only
@@ -110,11 +119,25 @@ def _openvino(model: LoadedModel) -> EncoderRuntime:
 
         def write(beside: Path) -> None:
             beside.chmod(0o700)
-            export_graph(model.sam.image_encoder, model.spec.model_size, beside)
+            if watch is None:
+                export_graph(model.sam.image_encoder, model.spec.model_size, beside)
+            else:
+                export_in_process(model.sam, beside, watch)
             (beside / _DIGESTS).write_text(json.dumps(_digests(beside)), encoding="ascii")
 
         replace_folder(folder, ".graph", write, _verify, overwrite=True)
     return OpenVINORuntime(folder)
+
+
+def _look(watch: Callable[[], None] | None) -> None:
+    """What was called off has not failed."""
+    if watch is not None:
+        watch()
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong while a graph was written, whatever it was, has become a `FileError`."""
+    return error.__cause__ if isinstance(error.__cause__, Exception) else error
 
 
 def _openvino_int8(model: LoadedModel) -> EncoderRuntime:
@@ -142,7 +165,7 @@ def _verify(folder: Path) -> None:
 def _is_whole(folder: Path) -> bool:
     try:
         written = json.loads((folder / _DIGESTS).read_text(encoding="ascii"))
-        return bool(written == _digests(folder))
+        return bool(written and written == _digests(folder))
     except (OSError, ValueError):
         return False
 

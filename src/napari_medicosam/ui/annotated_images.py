@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
-from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation
+from napari_medicosam.ui.shared_objects import share
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -59,10 +60,15 @@ class AnnotatedImages:
         return known[-1] if known else self._new(image, 0)
 
     def at_time(self, before: Annotation, time: int) -> Annotation:
-        """Of another time point of the same image, with the objects of the one before."""
+        """Of another time point of the same image.
+
+        Where nothing is being edited, the current object of the one before is the current one there.
+        """
         same = self.times_of(before.image)
         annotation = next((one for one in same if one.time == time), None) or self._new(before.image, time)
-        committing.take_objects_of(annotation, before)
+        before.share()
+        if not annotation.num_open_voxels:
+            annotation.table = annotation.table.with_current(before.object_id)
         self._annotations.remove(annotation)
         self._annotations.append(annotation)
         return annotation
@@ -72,6 +78,8 @@ class AnnotatedImages:
         image = annotations[0].image
         others = [known for known in self._annotations if known.image is not image]
         self._annotations = others + annotations
+        if image.ndim == 4:
+            share(annotations)
 
     def drop(self, image: Image) -> None:
         """Forget an image; what lies in layers is left alone."""
@@ -98,12 +106,17 @@ class AnnotatedImages:
         if others:
             last = others[-1]
             made = Annotation(image, volume, last.ours, last.effort, time, policy=last.policy, log=last.log)
+            last.share()
+            if last.shared is not None:
+                made.table = last.shared.new_table(last.object_id)
         else:
             made = Annotation(image, volume, time=time)
             image.events.data.connect(self._on_image_data)
             for name in layers.MOVES:
                 getattr(image.events, name).connect(self._on_image_moved)
         self._annotations.append(made)
+        if image.ndim == 4:
+            share(self.times_of(image))
         return made
 
     def _let_go_of(self, image: Image) -> None:

@@ -27,7 +27,7 @@ from napari_medicosam.ui.committed_masks import CommittedMasks
 from napari_medicosam.ui.edited_mask import EditedMask
 from napari_medicosam.ui.layers import LayerSet
 from napari_medicosam.ui.spacing import spacing_mm
-from napari_medicosam.ui.swaps import EditedSwap, SliceSwap, TableSwap
+from napari_medicosam.ui.swaps import EditedSwap, SharedSwap, SliceSwap, TableSwap
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.volume_prompts import Prompt, VolumePrompts
     from napari_medicosam.ui.answers import Answer
+    from napari_medicosam.ui.shared_objects import SharedObjects
 
 
 @dataclass(eq=False, slots=True)
@@ -52,11 +53,14 @@ class Annotation:
     table: ObjectTable = field(default_factory=ObjectTable)
     policy: CommitPolicy = field(default_factory=CommitPolicy)
     answers: dict[tuple[int, SlicePlane], Answer] = field(default_factory=dict)
-    scores: dict[tuple[int, SlicePlane], tuple[float, int]] = field(default_factory=dict)
-    """Predicted IoU of the masks that the model made, with their areas: of another area, it is another mask."""
+    scores: dict[tuple[int, SlicePlane], tuple[tuple[float, int], ...]] = field(default_factory=dict)
+    """Predicted IoU of the masks that the model made, with their areas, the newest last: of another area, it is another
+    mask."""
     history: History = field(default_factory=History)
     log: MaskLog = field(default_factory=MaskLog)
     """How all masks came about; shared by all time points of an image."""
+    shared: SharedObjects | None = None
+    """Of an image over time: its objects are those of the other time points."""
     own: tuple[int, PackedMask] = field(default_factory=lambda: (0, PackedMask()))
     """Which object was opened again last, and its mask then: no policy takes that from it."""
     edited: EditedMask = field(init=False)
@@ -94,8 +98,25 @@ class Annotation:
 
     @property
     def is_empty(self) -> bool:
-        """True when the current object has neither prompts nor a mask."""
-        return not self.current.planes and not self.table.record.is_committed and not self.num_open_voxels
+        """True when the current object has neither prompts nor a mask, at any time point."""
+        return not any(known.has(self.object_id) for known in self.times)
+
+    @property
+    def times(self) -> list[Annotation]:
+        """All time points of the image that are known, this one, too."""
+        return [self] if self.shared is None else self.shared.times
+
+    def has(self, object_id: int) -> bool:
+        """True when an object has prompts or a mask here."""
+        record = self.table.records.get(object_id)
+        if record is None:
+            return False
+        is_open = self.is_edited(object_id) and self.num_open_voxels > 0
+        return record.is_committed or is_open or bool(self.table.prompts_of(object_id).planes)
+
+    def num_others_with(self, object_id: int) -> int:
+        """At how many other time points an object has prompts or a mask."""
+        return sum(known is not self and known.has(object_id) for known in self.times)
 
     @property
     def is_untouched(self) -> bool:
@@ -125,6 +146,7 @@ class Annotation:
 
     def begin(self, kind: str) -> Step:
         """A step to undo, with the objects and prompts as they are."""
+        self.share()
         step = self.history.begin(kind, self.object_id)
         self.log.action = kind
         self.effort.note(self.object_id, kind.split()[0], clock.monotonic())
@@ -141,9 +163,11 @@ class Annotation:
             step.undo()
             self.history.discard(step)
             raise
+        self.share()
 
     def begin_late(self, object_id: int, kind: str = "late answer") -> Step:
         """A step for an answer that came after the user went on to something else."""
+        self.share()
         step = self.history.begin(kind, object_id)
         self.log.action = step.kind
         self.keep_table(step)
@@ -158,7 +182,10 @@ class Annotation:
         is_free = not newer
         if self.is_edited(object_id):
             changed = [
-                key for one in newer for key, swap in one.swaps.items() if not isinstance(swap, TableSwap)
+                key
+                for one in newer
+                for key, swap in one.swaps.items()
+                if not isinstance(swap, (TableSwap, SharedSwap))
             ]
             is_free = not any(_may_meet(key, plane) for key in changed)
         return step if is_free else self.begin_late(object_id, step.kind)
@@ -173,8 +200,13 @@ class Annotation:
         kind = type(prompt).__name__.removeprefix("Volume").lower()
         self.effort.note(self.object_id, kind, clock.monotonic(), is_correction=is_correction)
 
+    def share(self) -> None:
+        """What the newest step changed for all time points is so at the others."""
+        if self.shared is not None:
+            self.shared.note(self)
+
     def keep_table(self, step: Step) -> None:
-        """Remember the objects as they are, of another time point than the step's, too."""
+        """Remember the objects as they are."""
         step.swaps["table", self.time] = TableSwap(self, self.table)
 
     # ------------------------------------------------------------------ the mask that is being edited
@@ -242,6 +274,15 @@ class Annotation:
         """True while the object being edited may be where it was, although the policy gives it nothing that is free."""
         object_id = self.own[0]
         return object_id == self.object_id and not self.policy.allowed(self.table, object_id)[0]
+
+    @property
+    def own_of_current(self) -> PackedMask:
+        """Where the object being edited was when it was opened again; empty for one that was not."""
+        return self.own[1] if self.own[0] == self.object_id else PackedMask()
+
+    def gives_back(self, object_id: int) -> bool:
+        """True for a committed object that has taken voxels of others: where it is written, they may get them back."""
+        return not self.is_edited(object_id) and bool(self.table.taken_of(object_id))
 
     def own_in(self, box: VoxelBox) -> NDArray[np.bool_] | None:
         """Where the object being edited was when it was opened again, bool, the shape of the box; None: no matter."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_medicosam.core.geometry import SlicePlane
     from napari_medicosam.core.history import Step
     from napari_medicosam.core.prompts import BoxPrompt
+    from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.annotation import Annotation
 
 
@@ -110,6 +111,22 @@ def next_candidate(annotation: Annotation, plane: SlicePlane, step: Step) -> Non
         entry = Chosen(target, plane, answer.number, which, annotation.log.new_number())
     with annotation.log.instead(entry):
         write_answer(annotation, kept, answer.box, step, None if entry is None else entry.number)
+
+
+def lasso_away(annotation: Annotation, plane: SlicePlane, before: VolumePrompts, step: Step) -> bool:
+    """Take what was lassoed away since `before` from the current object's mask on a slice, and nothing beside it.
+
+    The model is not asked: what it says then is worse than the mask that was there (docs/tuning.md, Corrections).
+
+    Returns:
+        False, and nothing is done, where the object has no mask yet or other prompts were changed, too.
+    """
+    away = annotation.current.lassoed_away_since(before, plane, plane.size_yx(annotation.shape_zyx))
+    if away is None or not has_mask_of_its_own(annotation, plane):
+        return False
+    left = with_users_word(annotation, annotation.object_id, plane, annotation.mask(plane) & ~away)
+    annotation.write(plane, left, step)
+    return True
 
 
 def mask_hint(annotation: Annotation, plane: SlicePlane) -> MaskHint:

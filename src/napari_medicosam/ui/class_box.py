@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _NO_CLASS = "none"
 _FILES = "Label classes (*.json *.csv *.tsv *.txt *.label *.ctbl);;All files (*)"
+_BY_NUMBER = re.compile(r"object \d+")
 _KEEP, _OVERWRITE, _INSIDE, _OUTSIDE = "keep others", "overwrite unlocked", "only inside", "only outside"
 _TIPS = {
     _KEEP: "An object takes no voxel of another one",
@@ -106,8 +108,16 @@ class ClassBox(QWidget):
             box.setCurrentIndex(policies.index(policy) if policy in policies else -1)
 
     def _on_class_activated(self, index: int) -> None:
+        session, record = self._session, self._session.record
+        if record is None:
+            return
+        object_id, class_id = record.object_id, self._class.itemData(index)
+        fields: dict[str, Any] = {"class_id": class_id}
+        # A name that nobody has chosen.
+        if _BY_NUMBER.fullmatch(record.name) or record.name == session.class_name(record.class_id):
+            fields["name"] = session.class_name(class_id) or f"object {object_id}"
         with told():
-            self._session.change_object(self._session.object_id, class_id=self._class.itemData(index))
+            session.change_object(object_id, **fields)
         self.refresh()
 
     def _on_load_clicked(self) -> None:

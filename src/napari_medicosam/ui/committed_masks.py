@@ -38,6 +38,8 @@ class CommittedMasks:
     version: int = 0
     touched: TouchedSlices = field(default_factory=TouchedSlices)
     log: MaskLog = field(default_factory=MaskLog)
+    _highest: tuple[int, int] = (0, 0)
+    """The highest label, and when: the version."""
     _counted: dict[int, SliceCounts] = field(default_factory=dict)
     """Of the object that was asked about last; of others it would be memory for nothing."""
 
@@ -82,6 +84,17 @@ class CommittedMasks:
         """The mask of an object that has nothing outside `bounds`."""
         label_map = self.label_map
         return PackedMask() if label_map is None else PackedMask.of(label_map, bounds, object_id)
+
+    def highest_label(self, *, is_told: bool = False) -> int:
+        """The highest label that any voxel has; 0 without any.
+
+        Args:
+            is_told: nobody else can have written in it without telling: it is looked at only where it has changed.
+        """
+        label_map = self.label_map
+        if label_map is not None and not (is_told and self._highest[1] == self.version):
+            self._highest = max(int(one.max()) for one in label_map), self.version
+        return self._highest[0]
 
     def is_free(self, packed: PackedMask) -> bool:
         """True when no object has a voxel of the mask."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from napari_medicosam.core import mask_writing
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
-from napari_medicosam.core.nesting import find_host
+from napari_medicosam.core.nesting import give_back, newly_taken, still_taken, to_give_back
 from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
@@ -17,7 +18,7 @@ from napari_medicosam.ui.slice_scores import keep_score
 from napari_medicosam.ui.swaps import LabelsSwap, StampSwap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -52,16 +53,62 @@ def commit(annotation: Annotation, step: Step) -> int:
             f"nothing to commit: all of {annotation.table.record.name!r} lies where the commit policy, or a locked "
             "object, keeps it out"
         )
-    if lost:
-        keep_labels(annotation, step, won.box)
+    taken = annotation.table.taken_of(object_id)
+    count = won.num_voxels
+    if lost or taken:
+        annotation.edited.clear()
+        with _settled(annotation, step, won.box):
+            annotation.committed.stamp(won, object_id)
     else:
         keep_stamp(annotation, step, won, is_there=True)
-    annotation.committed.stamp(won, object_id)
-    annotation.edited.clear()
-    count = won.num_voxels
-    table = annotation.table.with_counts({object_id: count}, lost, won.box)
-    annotation.table = table.with_committed(object_id)
+        annotation.committed.stamp(won, object_id)
+        annotation.edited.clear()
+        annotation.table = annotation.table.with_counts({object_id: count}, {}, won.box)
+    annotation.table = annotation.table.with_committed(object_id)
     return count
+
+
+def leave(annotation: Annotation, step: Step) -> None:
+    """Commit the current object, as far as it has a mask; of one that has lost it, what it took is theirs again.
+
+    Raises:
+        InputError: when the policy leaves nothing of its mask.
+    """
+    if annotation.num_open_voxels:
+        commit(annotation, step)
+    elif not annotation.table.record.is_committed:
+        _give_back(annotation, step)
+
+
+def _give_back(annotation: Annotation, step: Step) -> None:
+    """All that the current object has taken is theirs again that it took it from: there is no mask of it."""
+    if annotation.table.taken_of(annotation.object_id):
+        with _settled(annotation, step, VoxelBox()):
+            pass
+
+
+@contextmanager
+def _settled(annotation: Annotation, step: Step, box: VoxelBox) -> Iterator[None]:
+    """The current object is written, or erased, in a part of the committed label map, which a step remembers.
+
+    What it takes there from others is remembered, and what it has left of what it took before is theirs again. All
+    voxels are counted.
+    """
+    object_id, label_map = annotation.object_id, annotation.committed.label_map
+    if label_map is None:
+        yield
+        return
+    for one in annotation.table.taken_of(object_id):
+        box = box.union(one.mask.box)
+    before = keep_labels(annotation, step, box)
+    yield
+    for one in to_give_back(label_map, annotation.table, object_id):
+        annotation.committed.stamp(one.mask, one.label)
+    table, now = annotation.table, label_map[box.index]
+    bounds = {known: record.bounds for known, record in table.records.items()}
+    taken = still_taken(table.taken_of(object_id), label_map, object_id)
+    taken += newly_taken(before, now, box, object_id, bounds)
+    annotation.table = table.recounted(before, now, box).with_taken(object_id, taken)
 
 
 def _won(annotation: Annotation, packed: PackedMask) -> tuple[PackedMask, dict[int, int]]:
@@ -86,11 +133,7 @@ def _won(annotation: Annotation, packed: PackedMask) -> tuple[PackedMask, dict[i
 
 
 def reopen(annotation: Annotation, step: Step) -> None:
-    """Move the committed mask of the current object, which is not locked, back to where it is edited.
-
-    What it has taken of its organ (`CommitPolicy.inside_class`) is the organ's again until it is committed: what a
-    correction takes from a tumour is organ, not background.
-    """
+    """Move the committed mask of the current object, which is not locked, back to where it is edited."""
     record = annotation.table.record
     if not record.is_committed or annotation.edited.label_map is None:
         return
@@ -98,34 +141,26 @@ def reopen(annotation: Annotation, step: Step) -> None:
     if not packed.is_empty:  # otherwise it was erased by hand
         annotation.own = record.object_id, packed
         annotation.keep_edited(step)
-        beneath = _organ_of_current(annotation, packed)
-        keep_stamp(annotation, step, packed, is_there=False, beneath=beneath)
-        annotation.committed.stamp(packed, beneath)
+        keep_stamp(annotation, step, packed, is_there=False)
+        annotation.committed.stamp(packed, 0)
         annotation.edited.put(packed, record.object_id)
         count = annotation.num_open_voxels
-        given = {beneath: count} if beneath else {}
-        annotation.table = annotation.table.with_counts(given, {record.object_id: count}, packed.box)
+        annotation.table = annotation.table.with_counts({}, {record.object_id: count}, packed.box)
     annotation.table = annotation.table.with_record(replace(annotation.table.record, is_committed=False))
 
 
-def _organ_of_current(annotation: Annotation, packed: PackedMask) -> int:
-    """The object in which the current one, with this mask, lies, if the policy keeps it inside a class; 0 for none.
-
-    A locked one gains nothing, as it loses nothing.
-    """
-    table, label_map = annotation.table, annotation.committed.label_map
-    class_id = annotation.policy.inside_class
-    if class_id is None or label_map is None or table.record.class_id == class_id:
-        return 0
-    return find_host(label_map, packed, table.ids_of_class(class_id) - table.locked_ids)
-
-
 def delete(annotation: Annotation, step: Step) -> None:
-    """Remove the current object, which is not locked, with its prompts and masks."""
+    """Remove the current object, which is not locked, with its prompts and masks.
+
+    Where it has some at other time points, it stays as an empty one.
+    """
     reopen(annotation, step)
     annotation.keep_edited(step)
     annotation.edited.clear()
-    annotation.table = annotation.table.without(annotation.object_id)
+    _give_back(annotation, step)
+    table, object_id = annotation.table, annotation.object_id
+    is_elsewhere = annotation.num_others_with(object_id) > 0
+    annotation.table = table.emptied(object_id) if is_elsewhere else table.without(object_id)
 
 
 def put_into(annotation: Annotation, label_map: NDArray[Any]) -> None:
@@ -138,30 +173,16 @@ def put_into(annotation: Annotation, label_map: NDArray[Any]) -> None:
         part, place = label_map[index], index[0] - packed.box.start_zyx[0]
         may_be = mask_writing.writable(part, allowed, None if own is None else own[place])
         part[mask & may_be] = annotation.object_id
-
-
-def take_objects_of(annotation: Annotation, other: Annotation) -> None:
-    """Know the objects of another time point of the image, too: names and locks are theirs, masks are not.
-
-    Where nothing is being edited, its current object is the current one here.
-    """
-    table = replace(annotation.table, locked_classes=other.table.locked_classes)
-    for object_id, record in other.table.records.items():
-        known = table.records.get(object_id, ObjectRecord(object_id, record.name))
-        shared = replace(
-            record, is_committed=known.is_committed, num_voxels=known.num_voxels, bounds=known.bounds
-        )
-        table = table.with_record(shared)
-    if not annotation.num_open_voxels:
-        table = table.with_current(other.object_id)
-    annotation.table = table
+    if not annotation.table.record.is_committed:
+        give_back(label_map, annotation.table, annotation.object_id)
 
 
 def next_id(annotation: Annotation) -> int:
-    """An id that neither an object nor a voxel has."""
-    label_map = annotation.committed.label_map
-    painted = 0 if label_map is None else max(int(one.max()) for one in label_map)
-    return max(painted, *annotation.table.records) + 1
+    """An id that neither an object nor a voxel has, at any time point."""
+    known = 0 if annotation.shared is None else annotation.shared.highest_id
+    # Only in the one that is shown may somebody else have painted.
+    painted = max(one.committed.highest_label(is_told=one is not annotation) for one in annotation.times)
+    return max(known, painted, *annotation.table.records) + 1
 
 
 def add_record(annotation: Annotation, name: str | None, class_id: int | None) -> None:
@@ -199,14 +220,18 @@ def write_committed(
     region = Region.of_mask(label_slice == object_id).union(Region.of_mask(mask))
     if region.is_empty:
         return False
-    box = VoxelBox.of_slice(plane, region)
-    keep_labels(annotation, step, box)
+    box, table = VoxelBox.of_slice(plane, region), annotation.table
+    before = keep_labels(annotation, step, box)
     inner, wanted = label_slice[region.slices_yx], mask[region.slices_yx]
-    allowed = annotation.policy.allowed(annotation.table, object_id)
-    before = inner.copy()
+    allowed = annotation.policy.allowed(table, object_id)
     mask_writing.write_committed(inner, annotation.mask(plane)[region.slices_yx], wanted, allowed, object_id)
+    for one in to_give_back(label_map, table, object_id, box, annotation.edited.label_map):
+        np.copyto(label_map[one.mask.box.index], one.label, where=one.mask.mask)
     annotation.committed.changed(box)
-    table = annotation.table.recounted(before, inner, box).without_agreement(object_id, plane)
+    now = label_map[box.index]
+    bounds = {known: record.bounds for known, record in table.records.items()}
+    taken = (*table.taken_of(object_id), *newly_taken(before, now, box, object_id, bounds))
+    table = table.recounted(before, now, box).with_taken(object_id, taken).without_agreement(object_id, plane)
     annotation.table = table.with_record(replace(table.find(object_id), is_committed=True))
     return True
 
@@ -280,22 +305,20 @@ def _begin_another(annotation: Annotation) -> None:
     annotation.table = annotation.table.with_record(record).with_current(object_id)
 
 
-def keep_stamp(
-    annotation: Annotation, step: Step, packed: PackedMask, *, is_there: bool, beneath: int = 0
-) -> None:
-    """Remember that the current object's mask comes to the committed label map, or goes.
-
-    Without it there is `beneath` (a label, or 0 for no object) in all of its place.
-    """
-    swap = StampSwap(annotation.committed, packed, annotation.object_id, is_there, beneath)
+def keep_stamp(annotation: Annotation, step: Step, packed: PackedMask, *, is_there: bool) -> None:
+    """Remember that the current object's mask comes to the committed label map, where it is 0 otherwise, or goes."""
+    swap = StampSwap(annotation.committed, packed, annotation.object_id, is_there)
     step.swaps["labels", len(step.swaps)] = swap
     annotation.history.trim()
 
 
-def keep_labels(annotation: Annotation, step: Step, box: VoxelBox) -> None:
-    """Remember a part of the committed label map as it is now."""
+def keep_labels(annotation: Annotation, step: Step, box: VoxelBox) -> NDArray[Any]:
+    """Remember a part of the committed label map as it is now, and return it; the layer must exist."""
     label_map = annotation.committed.label_map
+    inside: NDArray[Any] = (
+        np.zeros(box.shape, np.uint16) if label_map is None else label_map[box.index].copy()
+    )
     if label_map is not None:
-        inside = label_map[box.index].copy()
         step.swaps["labels", len(step.swaps)] = LabelsSwap(annotation.committed, box, inside)
         annotation.history.trim()
+    return inside

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from napari_medicosam.core.intensity import resolve_intensity
@@ -146,9 +146,10 @@ class Engine:
             from napari_medicosam.predict.service import SegmentationService
 
         model = self._load_model(settings.model, report)
-        report(0, 0, "Preparing the encoder …")
+        preparing = partial(report, 0, 0, "Preparing the encoder …")
+        preparing()
         with nothing_collected():
-            runtime = open_runtime(model)
+            runtime = open_runtime(model, watch=preparing)
         report(0, 0, "Measuring intensities …")
         wanted = model.window if settings.window == "auto" and not settings.is_rgb else settings.window
         mapping = resolve_intensity(wanted, settings.volume, is_rgb=settings.is_rgb)

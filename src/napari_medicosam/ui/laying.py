@@ -53,7 +53,7 @@ class Laying:
         Raises:
             InputError: for another word, a 2D layer, or one whose slices napari could not show there.
         """
-        if where not in get_args(Where):
+        if not isinstance(where, str) or where not in get_args(Where):
             raise InputError(
                 f"a layer lies as it was 'opened', along its 'own' axes or in the 'world', got {where!r}"
             )

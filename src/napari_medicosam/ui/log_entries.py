@@ -39,6 +39,8 @@ def answered(
     is_fed = request.previous_logits is not None
     if model is None or annotation.keeps_own or (is_fed and not annotation.log.knows(previous)):
         return None
+    if request.prompts.excluded is not None:  # the log has no place for what was lassoed away
+        return None
     prompts, object_id, plane = request.prompts, request.object_id, request.plane
     return Answered(
         model,

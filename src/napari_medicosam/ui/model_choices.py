@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Image
 
 from napari_medicosam.core.intensity import WINDOW_PRESETS
-from napari_medicosam.ui.key_map import PACKAGE, keys_of
+from napari_medicosam.ui.key_map import PACKAGE, keys_of, with_keys
 from napari_medicosam.weights.catalogue import known_entries
 from napari_medicosam.weights.fetch import status
 
@@ -38,6 +38,9 @@ ZOOM_HELP = {
     "never": "always the whole slice: quicker on a slow machine",
     "always": "closely wherever anything is gained",
 }
+
+_LOOK_SECONDS = 0.005
+"""For counting the slices of an object that is just being changed: the words are not worth more."""
 
 
 def model_choices() -> list[tuple[str, str, str]]:
@@ -75,11 +78,15 @@ def next_step(session: AnnotationSession) -> str:
     prompts, tool = session.prompts, session.tool
     if session.has_unasked_prompts:
         return "Press Segment when the prompts are complete."
-    record = session.record
+    record, hidden = session.record, session.hidden_layer
+    if hidden is not None and (prompts.planes or session.has_mask):
+        return f"The layer {hidden.name} is hidden: click its eye."
     if record is not None and record.is_locked:
         return f"{record.name} is locked. Unlock it in the list to change it, or press New."
     if record is not None and record.is_committed:
         return "Press New for another object; a prompt opens this one again."
+    if record is not None and not record.is_visible:
+        return f"{record.name} is hidden: tick Show in the list."
     if session.slice_index is None:
         return "No slice to click on: go back to 2D (Ctrl+Y in the image)."
     if not prompts.planes:
@@ -96,4 +103,18 @@ def next_step(session: AnnotationSession) -> str:
     if session.has_candidates:
         key = " or ".join(keys_of(f"{PACKAGE}:next_candidate")) or "Another mask"
         return f"Wrong part? Press {key}. Or correct with {then}"
-    return f"Correct with {then}"
+    return _after_propagation(session) or f"Correct with {then}"
+
+
+def _after_propagation(session: AnnotationSession) -> str:
+    """What to look at on an object that is on slices nobody has prompted; "" where it is on none or is not counted."""
+    reviews = session.review_within(_LOOK_SECONDS) if session.is_3d else ()
+    if not reviews or all(one.is_anchor or not one.area for one in reviews):
+        return ""
+    num_doubtful = sum(bool(one.reasons) for one in reviews)
+    if num_doubtful:
+        which = "1 slice looks" if num_doubtful == 1 else f"{num_doubtful} slices look"
+        press = with_keys("press Next doubtful", "next_doubtful")
+        return f"{which} doubtful: {press} and correct, then Propagate again."
+    first, last = reviews[0].index, reviews[-1].index
+    return f"Slices {first} to {last}. Check both ends and correct them, then Propagate again, or New."

@@ -89,6 +89,7 @@ class ObjectList(QWidget):
 
     def _connect(self) -> None:
         self._table.currentCellChanged.connect(self._on_row_chosen)
+        self._table.cellClicked.connect(self._on_cell_clicked)
         self._table.itemChanged.connect(self._on_item_changed)
         self._new.clicked.connect(self._on_new_clicked)
         self._commit.clicked.connect(self._on_commit_clicked)
@@ -131,7 +132,7 @@ class ObjectList(QWidget):
                 self._table.setCurrentCell(objects.index(record), _NAME)
             self._is_filling = False
         has_prompts = bool(session.prompts.planes)
-        self._new.setEnabled(has_prompts or (record is not None and record.is_committed))
+        self._new.setEnabled(not session.is_object_empty)
         self._commit.setEnabled(has_prompts and record is not None and not record.is_committed)
         self._delete.setEnabled(record is not None and (has_prompts or len(objects) > 1))
         self._classes.refresh()
@@ -145,8 +146,8 @@ class ObjectList(QWidget):
         }
         size = self._session.size_of(record.object_id)
         if size is not None:
-            unit = " mm" if self._session.voxel_volume_mm3 is not None else ""
-            said |= {_LONGEST: f"{size.longest_mm:.1f}{unit}", _SLICES: str(size.num_slices)}
+            longest = f"{size.longest_mm:.1f} {self._session.length_unit}".rstrip()
+            said |= {_LONGEST: longest, _SLICES: str(size.num_slices)}
         items = {column: QTableWidgetItem(said.get(column, "–")) for column in _ORDER}
         items[_SHOWN] = _tick(record.is_visible, "Show the object, or hide it")
         items[_LOCKED] = _tick(record.is_locked, "Nothing changes a locked object, the brush included")
@@ -179,12 +180,24 @@ class ObjectList(QWidget):
         volume = self._session.voxel_volume_mm3
         return f"{count} px" if volume is None else millilitres(count * volume)
 
-    def _on_row_chosen(self, row: int, _column: int, before: int, _before_column: int) -> None:
+    def _on_row_chosen(self, row: int, column: int, before: int, _before_column: int) -> None:
         if self._is_filling or row < 0 or row == before:
             return
         with told():
             self._session.select(self._object_id(row))
+            if column not in (_SHOWN, _LOCKED):
+                self._session.go_to_object()
         self._show_again()
+
+    def _on_cell_clicked(self, row: int, column: int) -> None:
+        """The current object is gone back to as well, where it is committed."""
+        record = self._session.record
+        is_back = record is not None and record.is_committed and record.object_id == self._object_id(row)
+        if not is_back or column in (_SHOWN, _LOCKED):
+            return
+        with told():
+            self._session.select(self._object_id(row))
+            self._session.go_to_object()
 
     def _on_item_changed(self, item: QTableWidgetItem) -> None:
         if self._is_filling:

@@ -56,12 +56,22 @@ class Pipeline:
         self.questions.clear(planes, is_absent=is_absent)
 
     def undo(self) -> None:
-        """Take back the last step; answers to it that are still to come will be dropped."""
-        self._go(self._bench.wanted().history.undo)
+        """Take back the last step; answers to it that are still to come will be dropped.
+
+        Raises:
+            InputError: when that would change an object that is locked since, at another time point.
+        """
+        history = self._bench.wanted().history
+        self._go(history.undo, lambda: history.last)
 
     def redo(self) -> None:
-        """Do again what was taken back last. Nothing is asked again: masks come back as they were."""
-        self._go(self._bench.wanted().history.redo)
+        """Do again what was taken back last. Nothing is asked again: masks come back as they were.
+
+        Raises:
+            InputError: as `undo`.
+        """
+        history = self._bench.wanted().history
+        self._go(history.redo, lambda: history.last_undone)
 
     def painted(self, layer: Any, edits: list[Edit]) -> None:
         """A stroke of the brush in one of our label maps."""
@@ -123,13 +133,14 @@ class Pipeline:
             InputError: what `change` raises; nothing has happened then.
         """
         annotation = self._bench.wanted()
-        self.propagations.stop()
+        self.propagations.interrupt()
         annotation.edited.look_everywhere()
         with annotation.step(kind) as step:
-            if annotation.num_open_voxels:
-                committing.commit(annotation, step)
-            before = annotation.table
+            committing.leave(annotation, step)
+            before, left = annotation.table, annotation.object_id
             change(annotation, step)
+        if kind == "new object":
+            annotation.effort.pass_on("new", left, annotation.object_id)
         if annotation.table == before:  # an empty object was left for another one, which is the same
             annotation.forget_if_empty(step)
 
@@ -140,7 +151,7 @@ class Pipeline:
             InputError: when there is no mask, or the policy leaves none of it.
         """
         annotation = self._bench.wanted()
-        self.propagations.stop()
+        self.propagations.interrupt()
         annotation.edited.look_everywhere()
         with annotation.step("commit") as step:
             count = committing.commit(annotation, step)
@@ -169,15 +180,20 @@ class Pipeline:
     def _on_answered(self) -> None:
         self.propagations.go_on()
 
-    def _go(self, where: Callable[[], Step | None]) -> None:
-        """Undo or redo."""
+    def _go(self, where: Callable[[], Step | None], wanted: Callable[[], Step | None]) -> None:
+        """Undo or redo, and the step that it would take."""
         annotation = self._bench.wanted()
         self.propagations.stop()
+        annotation.share()
+        if annotation.shared is not None:
+            annotation.shared.check_swap(annotation, wanted(), what=where.__name__)
         prompts = annotation.current
         annotation.log.action = where.__name__
         step = where()
         if step is None:
             return
+        if annotation.shared is not None:
+            annotation.shared.settle()
         annotation.effort.note(step.object_id, where.__name__, time.monotonic())
         self.questions.forget(step)
         self.questions.ask_missing(prompts, annotation.history.last or step)

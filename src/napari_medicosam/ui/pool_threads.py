@@ -13,8 +13,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-NICENESS = 10
-"""Of the system's -20 to 19: a thread with 0 gets nine times as much of a processor that both want."""
+NICENESS = 5
+"""Of the system's -20 to 19: a thread with 0 gets three times as much of a processor that both want."""
 
 _THREADS = Path("/proc/self/task")
 
@@ -47,7 +47,10 @@ class PoolThreads:
         for thread in new & self._seen:  # one that Python has just begun to start is not on its list yet
             if _name(thread) == own_name:
                 with suppress(OSError):  # it has ended
-                    os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+                    lower = max(
+                        NICENESS, os.getpriority(os.PRIO_PROCESS, thread)
+                    )  # all of us may be lower already
+                    os.setpriority(os.PRIO_PROCESS, thread, lower)
             self._settled.add(thread)
         self._seen = new
 

@@ -60,7 +60,7 @@ class PromptLayers(ShownSlice):
         time_changed(time): the viewer shows another time point of the image.
         layers_made(): some that were missing.
         undo_wanted(), redo_wanted(): napari's keys for strokes of the brush were pressed.
-        tool_changed(): the tool, or the axis that is sliced along.
+        tool_changed(): the tool, the axis that is sliced along, or whether a label map is shown.
     """
 
     prompts_changed = Signal(object)
@@ -102,10 +102,11 @@ class PromptLayers(ShownSlice):
     def show(self, annotation: Annotation | None) -> None:
         """Switch to another image (its layers are shown, those of the last one hidden) or time point."""
         if self.annotation is None or annotation is None or self.annotation.ours is not annotation.ours:
-            for owner, visible in ((self.annotation, False), (annotation, True)):
-                if owner is not None:
-                    for layer in owner.ours.all:
-                        layer.visible = visible and layer is not owner.ours.preview
+            with self.tool_changed.blocked():
+                for owner, visible in ((self.annotation, False), (annotation, True)):
+                    if owner is not None:
+                        for layer in owner.ours.all:
+                            layer.visible = visible and layer is not owner.ours.preview
         self.annotation = annotation
         if annotation is not None:
             self.follow(annotation.image, annotation.ours)
@@ -299,6 +300,7 @@ class PromptLayers(ShownSlice):
                 (events.labels_update, self._on_labels_update),
                 (events.data, self._on_labels_data),
                 (events.mode, self._on_labels_mode),
+                (events.visible, self._on_labels_visible),
             )
         return (events.data, self._on_layer_data), (events.mode, self._on_layer_mode)
 
@@ -336,6 +338,9 @@ class PromptLayers(ShownSlice):
     def _on_labels_mode(self) -> None:
         if self.annotation is not None:
             self.follow(self.annotation.image, self.annotation.ours)
+
+    def _on_labels_visible(self) -> None:
+        self.tool_changed.emit()
 
     def _on_labels_update(self, event: Any) -> None:
         self._strokes.look(event.source)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.core.results import Region, SegmentResult
@@ -63,6 +63,7 @@ class _Running:
     settings: ServiceSettings
     logged: Propagated | None = None
     num_results: int = 0
+    is_through: bool = False
     written: set[tuple[int, SlicePlane]] = field(default_factory=set)
 
 
@@ -94,6 +95,26 @@ class Propagations:
         if self.is_running:
             self.forget()
             self._bench.runner.cancel_stream()
+
+    def interrupt(self) -> None:
+        """As `stop`, for something else that the user does: what is cut off by it is said."""
+        said = self._left_undone()
+        self.stop()
+        if said:
+            show_warning(f"{said}: go back to it and propagate again for the rest")
+
+    def _left_undone(self) -> str:
+        """How far it has come; "" when nothing is missing."""
+        running, ask = self._running, self._queued
+        if ask is not None:
+            return f"Propagation of {_named(ask.annotation, ask.object_ids)} was stopped before it began"
+        if running is None or running.is_through:
+            return ""
+        ids = tuple(part.object_id for part in running.run.parts)
+        return (
+            f"Propagation of {_named(running.annotation, ids)} was stopped after {running.num_results} of at most "
+            f"{running.run.num_slices} slices"
+        )
 
     def propagate(self, ask: Ask) -> None:
         """Begin as soon as no answer is missing. A current object that is propagated alone is edited from here on.
@@ -208,6 +229,7 @@ class Propagations:
             return
         number, running.num_results = running.num_results, running.num_results + 1
         if result is None:
+            running.is_through = True
             for part in running.run.parts:
                 self._end_of_gaps(running, part)
         elif result.plane not in annotation.user_planes_of(result.object_id):
@@ -238,7 +260,10 @@ class Propagations:
 
     def _entry(self, running: _Running, result: SegmentResult, number: int | None) -> PropagatedSlice | None:
         logged = running.logged
-        if number is None or logged is None or running.annotation.keeps_own:
+        annotation = running.annotation
+        if number is None or logged is None or annotation.keeps_own:
+            return None
+        if annotation.gives_back(result.object_id):
             return None
         if logged.model is None:
             how = running.run.parts[0].run.settings
@@ -276,3 +301,11 @@ class Propagations:
         if self._bench.annotation is not None:
             self._bench.layers.refresh()
         self._bench.events.changed.emit()
+
+
+def _named(annotation: Annotation, object_ids: tuple[int, ...]) -> str:
+    """Objects in a sentence."""
+    names = [
+        repr(annotation.table.records[one].name) for one in object_ids if one in annotation.table.records
+    ]
+    return names[0] if len(names) == 1 else f"{len(names)} objects"

@@ -131,10 +131,13 @@ class Questions:
         annotation.table = annotation.table.with_prompts(annotation.object_id, prompts)
         for plane in changed:
             key = annotation, annotation.object_id, plane
+            has_answer = key not in self._open and key not in self._unasked
             if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
                 nothing = np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool)
                 left = self._with_users_word(annotation, annotation.object_id, plane, nothing)
                 self._take_back(plane, left, step)
+            elif has_answer and answers.lasso_away(annotation, plane, before, step):
+                self._bench.show(plane, annotation.object_id)
             elif self.is_live:
                 self._ask(plane, self._unasked.pop(key, before), step)
             else:
@@ -281,7 +284,8 @@ class Questions:
         """Write an answer about an object that is committed meanwhile."""
         plane, object_id = answer.plane, answer.object_id
         mask = self._with_users_word(annotation, object_id, plane, answer.mask)
-        entry = self._entry(annotation, asked) if mask is answer.mask else None
+        is_told = mask is answer.mask and not annotation.gives_back(object_id)
+        entry = self._entry(annotation, asked) if is_told else None
         late = annotation.begin_late(object_id)
         with annotation.log.instead(entry):
             is_written = committing.write_committed(annotation, plane, mask, object_id, late)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari import Viewer
-    from napari.layers import Layer
     from numpy.typing import ArrayLike, NDArray
 
     from napari_medicosam.core.volume_prompts import (
@@ -85,8 +84,8 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._layers.layers_made.connect(self._show_colours)
         self._layers.painted.connect(self._pipeline.painted)
         self._layers.given.connect(self._on_labels_given)
-        self._layers.undo_wanted.connect(self.undo)
-        self._layers.redo_wanted.connect(self.redo)
+        self._layers.undo_wanted.connect(self._on_undo_wanted)
+        self._layers.redo_wanted.connect(self._on_redo_wanted)
         self._layers.tool_changed.connect(self.events.tool_changed.emit)
         self._images.dropped.connect(self._on_image_dropped)
         self._images.replaced.connect(self._on_image_replaced)
@@ -170,7 +169,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         Raises:
             InputError: for another word, a 2D layer, or one that napari could show there in 3D only, in 2D.
         """
-        if layer is not None and layer not in self.viewer.layers:
+        if layer is not None and not (isinstance(layer, Layer) and layer in self.viewer.layers):
             raise InputError(f"wanted a layer of this viewer, got {layer!r}")
         index = self.slice_index
         layer = self._wanted().image if layer is None or layer in self.own_layers else layer
@@ -184,11 +183,9 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
 
         Raises:
             WeightsError: for a name that the registry does not know. Files are looked at by the worker.
+            InputError: for what is neither text nor a path.
         """
-        name = str(name)
-        is_local(name)
         self.model = name
-        self._forget_answers()
 
     def set_window(self, window: str | ArrayLike, high: float | None = None) -> None:
         """Map intensities by a word of `core.intensity.resolve_intensity`, by "LOW,HIGH" or these two numbers.
@@ -303,6 +300,18 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
             InputError: when nothing was done yet.
         """
         self._saving.effort(file_path(path))
+
+    def _on_undo_wanted(self) -> None:
+        try:
+            self.undo()
+        except InputError as error:
+            self._bench.tell_failure(error)
+
+    def _on_redo_wanted(self) -> None:
+        try:
+            self.redo()
+        except InputError as error:
+            self._bench.tell_failure(error)
 
     def _on_time_changed(self, time: int) -> None:
         """The viewer shows another time point: its objects, prompts and masks take the place of those before."""

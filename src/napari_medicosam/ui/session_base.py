@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medicosam.core.arguments import yes_or_no
@@ -12,7 +13,7 @@ from napari_medicosam.predict.zoom import DEFAULT_ZOOM
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotated_images import AnnotatedImages
 from napari_medicosam.ui.encoding_ahead import EncodingAhead
-from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource
+from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
 from napari_medicosam.ui.layers_ahead import LayersAhead
 from napari_medicosam.ui.laying import Laying
 from napari_medicosam.ui.pipeline import Pipeline
@@ -24,8 +25,6 @@ from napari_medicosam.ui.workbench import Workbench
 from napari_medicosam.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari import Viewer
     from napari.layers import Image
 
@@ -44,7 +43,7 @@ class SessionBase:
         self, viewer: Viewer, *, runner: Runner | None = None, engine: ServiceSource | None = None
     ) -> None:
         self.viewer = viewer
-        self.model = DEFAULT_MODEL
+        self._model = DEFAULT_MODEL
         self.window = "auto"
         self.embeddings_folder: Path | None = None
         self.series: SeriesSession | None = None
@@ -70,6 +69,20 @@ class SessionBase:
     def image(self) -> Image | None:
         """The image layer that is annotated."""
         return None if self._annotation is None else self._annotation.image
+
+    @property
+    def model(self) -> str:
+        """Name of the model that is asked, or the path of its checkpoint file. Settable: as `set_model`."""
+        return self._model
+
+    @model.setter
+    def model(self, name: str | Path) -> None:
+        if not isinstance(name, (str, Path)):
+            raise InputError(f"wanted the name of a model, or the path of a checkpoint file, got {name!r}")
+        is_local(str(name))  # raises for a name that nobody knows
+        self._model = str(name)
+        self._images.forget_answers()
+        self.events.changed.emit()
 
     @property
     def encodes_ahead(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
-from napari_medicosam.core.arguments import file_path
+from napari_medicosam.core.arguments import file_path, yes_or_no
 from napari_medicosam.core.effort import EffortLog
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.core.mask_log import MaskLog
@@ -33,6 +33,7 @@ from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.journals import Journals, begin_log, touch_all
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session, weights_here
+from napari_medicosam.ui.slice_scores import find_scores, saved_scores, take_scores
 from napari_medicosam.ui.spacing import spacing_mm
 from napari_medicosam.weights.catalogue import find_entry
 from napari_medicosam.weights.registry import is_checkpoint_path
@@ -65,11 +66,13 @@ class KeepingMethods(SessionBase):
         Raises:
             InputError: when nothing was segmented yet, or the image is of no file whose path could be kept.
         """
+        path, keep_paths = file_path(path), yes_or_no(keep_paths, "keep_paths")
         annotation = self._wanted()
         image, ours = annotation.image, annotation.ours
         labels, edited = ours.label_map("labels"), ours.label_map("object_layer")
         if labels is None or edited is None:
             raise InputError("nothing to save: segment an object first")
+        then = self._saving_of(image)
         state = self._state_of(image)
         if keep_paths:
             file = getattr(image.source, "path", None)
@@ -84,9 +87,7 @@ class KeepingMethods(SessionBase):
             (edited != 0).reshape(shape),
             self._log_of(image).entries,
         )
-        path = file_path(path)
         task = partial(save_session, path, saved, _volumes_of(image))
-        then = self._saving_of(image)
 
         def written(where: str) -> None:
             then()
@@ -107,6 +108,7 @@ class KeepingMethods(SessionBase):
         What goes wrong comes as `events.error`: a file that is no session, an image that is not open or has other
         pixels, one that has objects already.
         """
+        overwrite = yes_or_no(overwrite, "overwrite")
         offered = [layer for layer in self.viewer.layers if _can_be_annotated(layer)]
         task = partial(find_session, file_path(path), [_volumes_of(layer) for layer in offered])
         self._runner.submit(task, partial(self._on_loaded, offered, overwrite), key="load")
@@ -130,7 +132,7 @@ class KeepingMethods(SessionBase):
         """
         wanted = self._one_of(journal)
         annotation = self._wanted()
-        if not overwrite:
+        if not yes_or_no(overwrite, "overwrite"):
             self._check_untouched(annotation.image)
         task = partial(_read_journal, wanted)
         self._runner.submit(task, partial(self._on_restored, annotation.image, wanted), key="restore")
@@ -147,7 +149,13 @@ class KeepingMethods(SessionBase):
         self.events.changed.emit()
 
     def mark_saved(self, image: Image) -> None:
-        """The work on an image is safe in a file that somebody else has written: no journal need outlive it."""
+        """The work on an image is safe in a file that somebody else has written: no journal need outlive it.
+
+        Raises:
+            InputError: for what is no image layer.
+        """
+        if not isinstance(image, Image):
+            raise InputError(f"wanted an image layer, got {image!r}")
         self._saving_of(image)()
 
     @property
@@ -160,6 +168,8 @@ class KeepingMethods(SessionBase):
     def _state_of(self, image: Any) -> SessionState:
         """All that is known about an annotated image, but for its masks and its digest."""
         times = self._images.times_of(image)
+        for known in times:
+            known.share()
         mappings = [self._worker.mapping(self._settings_on(one.volume)) for one in times]
         first = times[0]
         model = ModelUse(
@@ -175,7 +185,7 @@ class KeepingMethods(SessionBase):
         return SessionState(
             ImageReference(shape_tzyx, str(first.volume.dtype), spacing_mm(image)),
             model,
-            tuple(TimeState(one.time, one.table, dict(one.scores)) for one in times),
+            tuple(TimeState(one.time, one.table, saved_scores(one), one.own_of_current) for one in times),
             self.classes,
             first.policy,
             {
@@ -194,7 +204,9 @@ class KeepingMethods(SessionBase):
         return times[0].log
 
     def _saving_of(self, image: Any) -> Callable[[], None]:
-        """To be called when the work was copied; what it returns, when the copy is safe."""
+        """To be called when the work is copied; what it returns, when the copy is safe."""
+        for known in self._images.times_of(image):
+            find_scores(known)
         return _nothing if self._journals is None else self._journals.saving(image)
 
     # ------------------------------------------------------------------ and back
@@ -242,7 +254,7 @@ class KeepingMethods(SessionBase):
         for one in state.times:
             volume = layers.volume_of(image, one.time)
             known = Annotation(image, volume, ours, effort, one.time, one.table, state.policy, log=log)
-            known.scores.update(one.scores)
+            take_scores(known, one.scores)
             made.append(known)
         if ours.labels is None or ours.object_layer is None:
             return
@@ -251,10 +263,10 @@ class KeepingMethods(SessionBase):
         _fill(ours.labels.data, saved.labels)
         _fill(ours.object_layer.data, saved.edited * current[:, None, None, None])
         with log.quiet() if saved.log else nullcontext():
-            for known in made:
+            for known, one in zip(made, state.times, strict=True):
                 known.edited.look_everywhere()
-                # whether it was committed once is not told
-                known.own = known.object_id, known.edited.packed()
+                own = known.edited.packed() if one.own is None else one.own  # version 1 does not say
+                known.own = known.object_id, own
                 touch_all(known)
         self._images.put(made)
         self._sizes.forget(self._images.all)
@@ -274,7 +286,7 @@ class KeepingMethods(SessionBase):
             if not _is_here(name):
                 show_warning(f"The session was made with {name}, which is not here: {self.model} goes on")
                 return
-            self.model = name
+            self._model = name
         if made_with.weights_sha256:
             task = partial(weights_here, self.model)
             self._runner.submit(task, partial(_tell_of_other_weights, made_with), key="weights")

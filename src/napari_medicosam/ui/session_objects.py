@@ -19,13 +19,14 @@ from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing
 from napari_medicosam.ui.session_base import SessionBase
-from napari_medicosam.ui.spacing import voxel_volume_mm3
+from napari_medicosam.ui.spacing import length_unit, voxel_volume_mm3
 from napari_medicosam.ui.tasks import read_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from napari.layers import Labels
     from numpy.typing import ArrayLike, NDArray
 
     from napari_medicosam.io.label_class_files import LabelClassFile
@@ -70,6 +71,20 @@ class ObjectMethods(SessionBase):
         return record is not None and (record.is_committed or self.num_open_voxels > 0)
 
     @property
+    def is_object_empty(self) -> bool:
+        """True when the current object has neither prompts nor a mask, at any time point, or there is no image."""
+        return self._annotation is None or self._annotation.is_empty
+
+    @property
+    def hidden_layer(self) -> Labels | None:
+        """The layer that the current object's mask lies in, while its eye in the layer list is closed."""
+        annotation = self._annotation
+        if annotation is None:
+            return None
+        layer = annotation.labels if annotation.table.record.is_committed else annotation.object_layer
+        return None if layer is None or layer.visible else layer
+
+    @property
     def num_open_voxels(self) -> int:
         """Voxels of the mask that is being edited."""
         return 0 if self._annotation is None else self._annotation.num_open_voxels
@@ -78,6 +93,11 @@ class ObjectMethods(SessionBase):
     def voxel_volume_mm3(self) -> float | None:
         """Of the image, where its layer has a spacing in a length unit; None where it has not."""
         return None if self.image is None else voxel_volume_mm3(self.image)
+
+    @property
+    def length_unit(self) -> str:
+        """What `size_of` measures lengths in: "mm", "px", or "" where the image's layer has a scale without a unit."""
+        return "" if self.image is None else length_unit(self.image)
 
     def size_of(self, object_id: int) -> ObjectSize | None:
         """Slices and longest diameter of an object; None until they are measured (`events.sizes_changed`)."""
@@ -128,21 +148,18 @@ class ObjectMethods(SessionBase):
         """
         annotation, class_id = self._wanted(), whole_number(class_id, "the id of a class")
         is_locked = yes_or_no(is_locked, "is_locked")
-        record, times = annotation.table.record, self._images.times_of(annotation.image)
+        record = annotation.table.record
         with annotation.step("lock class") as step:
             if is_locked and record.class_id == class_id and annotation.num_open_voxels:
                 annotation.edited.look_everywhere()
                 committing.commit(annotation, step)
-        ids = {
-            one.object_id
-            for known in times
-            for one in known.table.records.values()
-            if one.class_id == class_id and (one.is_committed or one.is_locked)
-        }
-        for known in times:
-            if known is not annotation:
-                known.keep_table(step)
-            known.table = known.table.with_class_locked(class_id, ids, is_locked=is_locked)
+            ids = {
+                one.object_id
+                for known in annotation.times
+                for one in known.table.records.values()
+                if one.class_id == class_id and (one.is_committed or one.is_locked)
+            }
+            annotation.table = annotation.table.with_class_locked(class_id, ids, is_locked=is_locked)
         if annotation.object_layer is not None:
             self._layers.refresh()
         self.events.changed.emit()
@@ -166,12 +183,14 @@ class ObjectMethods(SessionBase):
     def select(self, object_id: int) -> None:
         """Go back to an object and its prompts; its mask can be changed again. The current one is committed first.
 
+        The current one itself is opened again, if it is committed.
+
         Raises:
             InputError: for an object that is not there, or when the current one cannot be committed (`commit`).
         """
         annotation = self._wanted()
-        annotation.table.find(object_id)
-        if object_id == annotation.object_id:
+        record = annotation.table.find(object_id)
+        if object_id == annotation.object_id and (record.is_locked or not record.is_committed):
             return
 
         def change(known: Annotation, step: Step) -> None:
@@ -200,14 +219,21 @@ class ObjectMethods(SessionBase):
     def delete_object(self) -> None:
         """Remove the current object with its prompts and masks.
 
+        Over time, those of the shown time point; the object stays in the list while it has some at others.
+
         Raises:
             InputError: for a locked object.
         """
         annotation = self._wanted()
         annotation.check_unlocked()
         self._pipeline.cancel()
-        committing.delete(annotation, annotation.begin("delete"))
+        name, num_others = annotation.table.record.name, annotation.num_others_with(annotation.object_id)
+        if annotation.has(annotation.object_id) or annotation.user_planes or not num_others:
+            committing.delete(annotation, annotation.begin("delete"))
+            annotation.share()
         self._show_object()
+        if num_others:
+            show_info(f"{name!r} is still at {num_others} other time point{'s' * (num_others > 1)}")
 
     def change_object(self, object_id: int, **fields: Any) -> None:
         """Change `name`, `class_id`, `is_locked` or `is_visible`. To lock the object that is being edited commits it.
@@ -222,20 +248,16 @@ class ObjectMethods(SessionBase):
         for name in fields.keys() & {"is_locked", "is_visible"}:
             fields[name] = yes_or_no(fields[name], name)
         replace(record, **fields)  # what makes no sense is said before anything is done
-        if (
-            fields.get("class_id") in annotation.table.locked_classes
-            and annotation.table.find(object_id).is_committed
+        if fields.get("class_id") in annotation.table.locked_classes and any(
+            known.table.find(object_id).is_committed for known in annotation.times
         ):
             fields["is_locked"] = True
         with annotation.step("change object") as step:
             if fields.get("is_locked") and annotation.is_edited(object_id) and annotation.num_open_voxels:
                 annotation.edited.look_everywhere()
                 committing.commit(annotation, step)
-        annotation.table = annotation.table.with_record(replace(annotation.table.find(object_id), **fields))
-        for other in self._images.times_of(annotation.image):
-            if other is not annotation and object_id in other.table.records:
-                other.keep_table(step)
-                other.table = other.table.with_record(replace(other.table.find(object_id), **fields))
+            record = annotation.table.find(object_id)
+            annotation.table = annotation.table.with_record(replace(record, **fields))
         if annotation.object_layer is not None:
             self._show_colours()
             self._layers.refresh()
@@ -292,6 +314,7 @@ class ObjectMethods(SessionBase):
         committing.add_labels(annotation, Step("begin", annotation.object_id), volume, {})
         committing.describe(annotation, objects, locked_classes)
         annotation.history.clear()
+        annotation.share()
         self._show_object()
 
     def _labels_wanted(self, label_map: ArrayLike) -> NDArray[np.int64]:

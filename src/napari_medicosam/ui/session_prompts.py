@@ -174,6 +174,7 @@ class PromptMethods(SessionBase):
             InputError: for a locked object.
         """
         annotation, axis = self._wanted(), self._layers.axis()
+        everywhere = yes_or_no(everywhere, "everywhere")
         bounds = annotation.table.record.bounds.union(annotation.edited.extent)
         planes = annotation.user_planes | {SlicePlane(axis, i) for i in bounds.planes(axis)}
         if not everywhere:
@@ -220,13 +221,23 @@ class PromptMethods(SessionBase):
         self._show_object()
 
     def undo(self) -> None:
-        """Take back the last step: prompts, strokes, propagation, commit, objects, with the masks that it made."""
+        """Take back the last step: prompts, strokes, propagation, commit, objects, with the masks that it made.
+
+        Over time, the last one of the shown time point.
+
+        Raises:
+            InputError: when that would change an object that was locked since, at another time point.
+        """
         if self.can_undo:
             self._pipeline.undo()
             self._show_object()
 
     def redo(self) -> None:
-        """Do again what was taken back last."""
+        """Do again what was taken back last.
+
+        Raises:
+            InputError: as `undo`.
+        """
         if self.can_redo:
             self._pipeline.redo()
             self._show_object()

@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_medicosam.core.clean_up_effect import CleanUpEffect
+    from napari_medicosam.core.object_table import ObjectTable
     from napari_medicosam.core.review import SliceReview
     from napari_medicosam.predict.tuning import TuningResult
     from napari_medicosam.ui.propagations import Direction
 
+_LOOK_SECONDS = 0.02
+"""For finding out on which slices an object is, before the window gets its turn again."""
+
 
 class VolumeMethods(SessionBase):
     """The current object, or several, through the volume."""
+
+    _reviewed: tuple[ObjectTable, tuple[int, int, int], tuple[SliceReview, ...]] | None = None
+    """What was found last, of the masks as they were then."""
 
     @property
     def review(self) -> tuple[SliceReview, ...]:
@@ -46,7 +53,14 @@ class VolumeMethods(SessionBase):
             axis = self._layers.axis()
         except InputError:
             return ()
-        return slice_scores.review(self._wanted(), axis, real_number(seconds, "seconds"))
+        annotation, seconds = self._wanted(), real_number(seconds, "seconds")
+        state = (axis, annotation.edited.version, annotation.committed.version)
+        if self._reviewed is None or self._reviewed[0] is not annotation.table or self._reviewed[1] != state:
+            reviews = slice_scores.review(annotation, axis, seconds)
+            if reviews is None:
+                return None
+            self._reviewed = annotation.table, state, reviews
+        return self._reviewed[2]
 
     def go_to(self, slice_index: int) -> None:
         """Show a slice.
@@ -57,6 +71,35 @@ class VolumeMethods(SessionBase):
         plane = SlicePlane(self._layers.axis(), whole_number(slice_index, "the number of a slice"))
         plane.check(self._wanted().shape_zyx)
         self._layers.go_to(plane.index)
+
+    def go_to_object(self) -> int | None:
+        """Show the current object where the viewer is at a slice without it, and return the number of its slice.
+
+        That is the nearest of the slices that the user prompted or painted in this plane, else the object's middle.
+
+        Returns:
+            None where the viewer stays: the object is on the slice already, has no mask, or no slice is shown (3D).
+        """
+        annotation = self._wanted()
+        if self.slice_index is None:
+            return None
+        object_id, plane = annotation.object_id, self._layers.plane()
+        if annotation.mask_of(object_id, plane).any():
+            return None
+        indices = [
+            one.index
+            for one in annotation.user_planes
+            if one.axis == plane.axis and annotation.mask_of(object_id, one).any()
+        ]
+        if indices:
+            index = min(indices, key=lambda one: abs(one - plane.index))
+        else:
+            on = self._slices_of_current(plane.axis)
+            if not on:
+                return None
+            index = on[len(on) // 2]
+        self.go_to(index)
+        return index
 
     def go_to_doubtful(self) -> int | None:
         """Show the next slice of the current object that is doubtful, and return its number; None without one."""
@@ -249,6 +292,14 @@ class VolumeMethods(SessionBase):
         except InputError:  # in 3D rendering
             axis = 0
         return CleanUp(**{"fill_axis": axis, **settings})
+
+    def _slices_of_current(self, axis: int) -> range:
+        """From the first to the last that the current object is on; of a large one maybe some more."""
+        reviews = self.review_within(_LOOK_SECONDS)
+        if reviews is None:
+            annotation = self._wanted()
+            return annotation.extent_of(annotation.object_id).planes(axis)
+        return range(reviews[0].index, reviews[-1].index + 1) if reviews else range(0)
 
     def _propagated(
         self, objects: Literal["current", "all"] | int | Sequence[int], axis: int

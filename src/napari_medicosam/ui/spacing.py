@@ -50,6 +50,13 @@ def spacing_zyx(image: Image) -> tuple[float, float, float]:
     return z if math.isclose(between, z, rel_tol=1e-6) else between, y, x
 
 
+def length_unit(image: Image) -> str:
+    """What lengths are in that are measured with `spacing_zyx`: "mm", "px", or "" where a scale has no unit."""
+    if _steps_mm(image) is not None:
+        return "mm"
+    return "px" if np.allclose(_lengths(_steps(image)), 1) else ""
+
+
 def _steps(image: Image) -> NDArray[np.float64]:
     """What a step of one voxel along each of the last (up to three) axes is in the world: (axes, world axes)."""
     axes = np.eye(image.ndim)[-3:]

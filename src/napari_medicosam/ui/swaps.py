@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_medicosam.core.boxes import PackedMask, VoxelBox
     from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.history import Swap
     from napari_medicosam.core.object_table import ObjectTable
     from napari_medicosam.core.results import Region
+    from napari_medicosam.core.shared_objects import SharedKey
     from napari_medicosam.ui.annotation import Annotation
     from napari_medicosam.ui.committed_masks import CommittedMasks
     from napari_medicosam.ui.edited_mask import EditedMask
@@ -24,6 +30,11 @@ class TableSwap:
     annotation: Annotation
     table: ObjectTable
     num_bytes: int = 0
+    locked_ids: frozenset[int] = field(init=False)
+    """Objects that were locked when the step began."""
+
+    def __post_init__(self) -> None:
+        self.locked_ids = self.table.locked_ids
 
     def swap(self) -> None:
         """Exchange it with what is there."""
@@ -71,13 +82,12 @@ class EditedSwap:
 
 @dataclass(eq=False, slots=True)
 class StampSwap:
-    """A mask of one label, where the committed label map has one other (0: no object) without it: a bit a voxel."""
+    """A mask of one label, where the committed label map is 0 without it: one bit a voxel."""
 
     committed: CommittedMasks
     packed: PackedMask
     label: int
     is_there: bool
-    beneath: int = 0
 
     @property
     def num_bytes(self) -> int:
@@ -87,7 +97,7 @@ class StampSwap:
     def swap(self) -> None:
         """Write it or erase it."""
         self.is_there = not self.is_there
-        self.committed.stamp(self.packed, self.label if self.is_there else self.beneath)
+        self.committed.stamp(self.packed, self.label if self.is_there else 0)
 
 
 @dataclass(eq=False, slots=True)
@@ -106,3 +116,46 @@ class LabelsSwap:
     def swap(self) -> None:
         """Exchange it with what is there."""
         self.inside = self.committed.swap_part(self.box, self.inside)
+
+
+@dataclass(eq=False, slots=True)
+class SharedSwap:
+    """What a step made of what all time points of an image share (`SharedObjects`).
+
+    Attributes:
+        standing: all that stand, the newest last.
+        values: of some of what is shared.
+        num_bytes: that it takes.
+    """
+
+    standing: list[SharedSwap]
+    values: Mapping[SharedKey, Any]
+    num_bytes: int = 0
+
+    def swap(self) -> None:
+        """It no longer stands, or stands again. `SharedObjects.settle` then says what holds."""
+        if self in self.standing:
+            self.standing.remove(self)
+        else:
+            self.standing.append(self)
+
+
+def labels_changed(swap: Swap) -> set[int]:
+    """Objects whose voxels come or go when something is swapped."""
+    if isinstance(swap, StampSwap):
+        return {swap.label}
+    if isinstance(swap, LabelsSwap):
+        label_map = swap.committed.label_map
+        if label_map is None:
+            return set()
+        now = label_map[swap.box.index]
+        is_changed = now != swap.inside
+        return set(np.union1d(now[is_changed], swap.inside[is_changed]).tolist()) - {0}
+    if isinstance(swap, EditedSwap):
+        found = {swap.edited.value(0)} if swap.packed.is_empty else {swap.edited.value(0), swap.value}
+        return found - {0}
+    if isinstance(swap, SliceSwap):
+        label_map = swap.edited.label_map
+        now = swap.patch if label_map is None else swap.plane.cut(label_map)
+        return set(np.union1d(now, swap.patch).tolist()) - {0}
+    return set()

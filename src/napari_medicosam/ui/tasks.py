@@ -99,10 +99,10 @@ class Worker:
         return made.thing if how is None else replace(made.thing, propagation=how.as_record())
 
     def segment(self, settings: ServiceSettings, request: SegmentRequest, report: Report) -> SegmentResult:
-        """Answer one request. What the user clicked away is away, whatever the model says."""
+        """Answer one request. The user's clicks and lassos count, whatever the model says."""
         service = self._service(settings, report)
         if not request.prompts.is_stop:
-            self._encode(service, request.plane, request.image_slice, report)
+            self._encode(service, settings, request.plane, request.image_slice, report)
         result = service.segment(request)
         self._pool.lower()
         return as_clicked(result, request.prompts)
@@ -115,7 +115,7 @@ class Worker:
         What is wrong with the image is told to whoever clicks, and so once.
         """
         with suppress(InputError):
-            self._encode(self._service(settings, report), plane, image_slice, report)
+            self._encode(self._service(settings, report), settings, plane, image_slice, report)
 
     def encode_ahead(
         self, settings: ServiceSettings, planes: Sequence[SlicePlane], report: Report
@@ -129,7 +129,7 @@ class Worker:
             for plane in planes:
                 if self.encode_seconds is not None and self.encode_seconds > AHEAD_SECONDS:
                     return
-                self._encode(service, plane, np.array(plane.cut(settings.volume)), _tell_nobody)
+                self._encode(service, settings, plane, np.array(plane.cut(settings.volume)), _tell_nobody)
                 yield
 
     def propagate(
@@ -222,11 +222,19 @@ class Worker:
             self._used[settings.without_pixels] = Made.of(use, settings.volume)
         return service
 
-    def _encode(self, service: Service, plane: SlicePlane, image_slice: NDArray[Any], report: Report) -> None:
+    def _encode(
+        self,
+        service: Service,
+        settings: ServiceSettings,
+        plane: SlicePlane,
+        image_slice: NDArray[Any],
+        report: Report,
+    ) -> None:
         if service.is_embedded(plane, image_slice):
             return
         about = "" if self.encode_seconds is None else f" about {_duration(self.encode_seconds)}"
-        report(0, 0, f"Encoding slice {plane.index} …{about}")
+        is_all = settings.volume.shape[plane.axis] == 1
+        report(0, 0, f"Encoding {'the image' if is_all else f'slice {plane.index}'} …{about}")
         began = time.monotonic()
         service.embed(plane, image_slice)
         self.encode_seconds = time.monotonic() - began

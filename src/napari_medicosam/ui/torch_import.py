@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
-_LARGEST = "lib/libtorch_cpu.so"
-"""Of torch's libraries, hundreds of MB; the only one that is linked against neither Python nor a driver."""
+_LARGEST = ("libtorch_cuda.so", "libtorch_cpu.so")
+"""Of torch's libraries, hundreds of MB, and not linked against Python; the first brings the second and CUDA's own."""
 
 
 def import_torch() -> None:
@@ -38,17 +38,21 @@ def import_torch() -> None:
 
 
 def _load_without_lock() -> None:
-    """Load the largest library before torch does: Python would hold its lock meanwhile, and the window stand still."""
+    """Load the largest libraries before torch does: Python would hold its lock meanwhile, and the window stop."""
     found = find_spec("torch")
     if found is None or found.origin is None or not hasattr(os, "RTLD_NOW"):
         return
-    path = Path(found.origin).parent / _LARGEST
-    if not path.is_file():
-        return  # not Linux, or torch is built otherwise
-    with suppress(AttributeError, OSError):
-        open_library = ctypes.CDLL(None).dlopen  # a call through ctypes lets go of the lock, import does not
-        open_library.restype, open_library.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
-        open_library(os.fsencode(path), os.RTLD_NOW)
+    folder = Path(found.origin).parent / "lib"
+    is_led_elsewhere = bool(os.environ.get("LD_LIBRARY_PATH"))  # torch knows in which order to load CUDA then
+    for path in (folder / name for name in _LARGEST[is_led_elsewhere:]):
+        if not path.is_file():
+            continue  # not Linux, or torch is built otherwise
+        with suppress(AttributeError, OSError):
+            open_library = ctypes.CDLL(
+                None
+            ).dlopen  # a call through ctypes lets go of the lock, import does not
+            open_library.restype, open_library.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
+            open_library(os.fsencode(path), os.RTLD_NOW)
 
 
 def _driver_has_loaded_llvm() -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -17,9 +19,12 @@ from napari_medicosam.ui.layers import volume_of
 from napari_medicosam.ui.model_choices import WINDOW_HELP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.layers import Image
     from numpy.typing import NDArray
 
+    from napari_medicosam.ui.runner import Report
     from napari_medicosam.ui.session import AnnotationSession
 
 MODALITY_KEY = "modality"
@@ -36,6 +41,10 @@ _IDENTITY_HELP = "8-bit values as they are stored"
 _PROBE = np.array([[[0.0, 1.0]]])
 _MAX_LOOKED_AT = 100_000
 """So few voxels are looked at in a few milliseconds, on the GUI thread too."""
+_MAX_IN_SLICES = 4_000_000
+"""Of whole slices, which lie together in memory, as quickly."""
+_LONGEST_SIDE = 2048
+"""Of the part of a slice that is read from a disk for its range alone."""
 
 _CT_LOW, _CT_HIGH = (-4096, -900), 300
 """Where the darkest voxel of a CT lies (air, and what scanners write outside their field), and below the brightest."""
@@ -55,6 +64,7 @@ class Windowing:
         self._followed: Image | None = None
         self._set_by_us = ""
         self._is_ct: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+        self._ranged: WeakSet[Image] = WeakSet()
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(FOLLOW_MS)
@@ -187,6 +197,7 @@ class Windowing:
     def _on_session_changed(self) -> None:
         """Another image is followed from now on; a window that somebody else set ends the following."""
         session = self._session
+        self._open_range(session.image)
         if self._followed is None:
             return
         if session.window != self._set_by_us or not self.has_contrast:
@@ -194,6 +205,35 @@ class Windowing:
         elif session.image is not self._followed:
             self._listen_to(session.image)
             self._timer.start()
+
+    # ------------------------------------------------------------------ how far the viewer's slider goes
+
+    def _open_range(self, image: Image | None) -> None:
+        """Let the contrast slider of an image that was opened in a window reach what is outside it; the limits stay.
+
+        Napari takes limits that a layer is made with for all that there is.
+        """
+        if image is None or image in self._ranged:
+            return
+        self._ranged.add(image)
+        if image.rgb or image.dtype.kind not in "iuf" or not _is_shut_in(image):
+            return
+        volume = volume_of(image, self._session.time)
+        if type(volume) is np.ndarray:
+            self._reach(image, _ends([_many(volume)]))
+        else:
+            if image.multiscale:
+                volume = image.data[-1] if image.ndim < 4 else image.data[-1][self._session.time]
+                volume = volume[None] if image.ndim == 2 else volume
+            self._session.run(
+                partial(_ends_of_lazy, volume), partial(self._reach, image), key=("range", id(image))
+            )
+
+    def _reach(self, image: Image, ends: tuple[float, float] | None) -> None:
+        if ends is not None and _is_shut_in(image):
+            low, high = image.contrast_limits_range
+            image.contrast_limits_range = min(low, ends[0]), max(high, ends[1])
+            self._is_ct.pop(image, None)
 
     # ------------------------------------------------------------------ what the image is
 
@@ -240,3 +280,40 @@ def _holds_hounsfield(image: Image, time: int) -> bool:
 def _few(volume: NDArray[Any]) -> NDArray[Any]:
     step = max(1, math.ceil((volume.size / _MAX_LOOKED_AT) ** (1 / 3)))
     return volume[::step, ::step, ::step]
+
+
+def _is_shut_in(image: Image) -> bool:
+    """True where the slider ends at the limits, so that nobody has set other ones since the layer was made."""
+    return list(image.contrast_limits_range) == list(image.contrast_limits)
+
+
+def _many(volume: NDArray[Any]) -> NDArray[Any]:
+    """Some of its slices; of one that has very large slices a few voxels."""
+    slices = volume[:: max(1, math.ceil(volume.size / _MAX_IN_SLICES))]
+    return slices if slices.size <= 2 * _MAX_IN_SLICES else _few(volume)
+
+
+def _ends_of_lazy(volume: Any, report: Report) -> tuple[float, float] | None:
+    """As `_ends`, of three slices; what cannot be read is told to whoever needs it."""
+    count, rows, columns = volume.shape
+    inner = tuple(
+        slice(max((side - _LONGEST_SIDE) // 2, 0), (side + _LONGEST_SIDE) // 2) for side in (rows, columns)
+    )
+    with suppress(MedicoSamError, OSError):
+        return _ends(
+            np.asarray(volume[(z, *inner)]) for z in sorted({count // 4, count // 2, count * 3 // 4})
+        )
+    return None
+
+
+def _ends(parts: Iterable[NDArray[Any]]) -> tuple[float, float] | None:
+    """The lowest and the highest finite value; None where there are no two."""
+    ends: list[float] = []
+    for part in parts:
+        low, high = float(part.min()), float(part.max())
+        if not math.isfinite(low - high):
+            part = part[np.isfinite(part)]
+            low, high = (float(part.min()), float(part.max())) if part.size else (math.nan, math.nan)
+        ends += [low, high]
+    known = [end for end in ends if math.isfinite(end)]
+    return (min(known), max(known)) if known and min(known) < max(known) else None
