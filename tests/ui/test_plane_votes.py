@@ -30,6 +30,9 @@ def voted(make_session, service):
     scan = np.zeros((20, 24, 26), np.uint8)
     scan[4:14, 6:16, 7:19] = 1
     viewer, session = make_session(scan)
+    for beyond in (3, 14):  # it ends as steeply as the user says
+        viewer.dims.set_current_step(0, beyond)
+        session.mark_absent()
     session.add_box(8, BOX)
     session.propagate(z_range=(4, 14), **HOW)
     session.agree_on_three_planes(**HOW)
