@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -19,12 +17,9 @@ from napari_medicosam.ui.layers import volume_of
 from napari_medicosam.ui.model_choices import WINDOW_HELP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_medicosam.ui.runner import Report
     from napari_medicosam.ui.session import AnnotationSession
 
 MODALITY_KEY = "modality"
@@ -43,8 +38,6 @@ _MAX_LOOKED_AT = 100_000
 """So few voxels are looked at in a few milliseconds, on the GUI thread too."""
 _MAX_IN_SLICES = 4_000_000
 """Of whole slices, which lie together in memory, as quickly."""
-_LONGEST_SIDE = 2048
-"""Of the part of a slice that is read from a disk for its range alone."""
 
 _CT_LOW, _CT_HIGH = (-4096, -900), 300
 """Where the darkest voxel of a CT lies (air, and what scanners write outside their field), and below the brightest."""
@@ -219,15 +212,8 @@ class Windowing:
         if image.rgb or image.dtype.kind not in "iuf" or not _is_shut_in(image):
             return
         volume = volume_of(image, self._session.time)
-        if type(volume) is np.ndarray:
-            self._reach(image, _ends([_many(volume)]))
-        else:
-            if image.multiscale:
-                volume = image.data[-1] if image.ndim < 4 else image.data[-1][self._session.time]
-                volume = volume[None] if image.ndim == 2 else volume
-            self._session.run(
-                partial(_ends_of_lazy, volume), partial(self._reach, image), key=("range", id(image))
-            )
+        if type(volume) is np.ndarray:  # what lies on a disk or a server is not read for it
+            self._reach(image, _ends(_many(volume)))
 
     def _reach(self, image: Image, ends: tuple[float, float] | None) -> None:
         if ends is not None and _is_shut_in(image):
@@ -293,27 +279,10 @@ def _many(volume: NDArray[Any]) -> NDArray[Any]:
     return slices if slices.size <= 2 * _MAX_IN_SLICES else _few(volume)
 
 
-def _ends_of_lazy(volume: Any, report: Report) -> tuple[float, float] | None:
-    """As `_ends`, of three slices; what cannot be read is told to whoever needs it."""
-    count, rows, columns = volume.shape
-    inner = tuple(
-        slice(max((side - _LONGEST_SIDE) // 2, 0), (side + _LONGEST_SIDE) // 2) for side in (rows, columns)
-    )
-    with suppress(MedicoSamError, OSError):
-        return _ends(
-            np.asarray(volume[(z, *inner)]) for z in sorted({count // 4, count // 2, count * 3 // 4})
-        )
-    return None
-
-
-def _ends(parts: Iterable[NDArray[Any]]) -> tuple[float, float] | None:
+def _ends(part: NDArray[Any]) -> tuple[float, float] | None:
     """The lowest and the highest finite value; None where there are no two."""
-    ends: list[float] = []
-    for part in parts:
-        low, high = float(part.min()), float(part.max())
-        if not math.isfinite(low - high):
-            part = part[np.isfinite(part)]
-            low, high = (float(part.min()), float(part.max())) if part.size else (math.nan, math.nan)
-        ends += [low, high]
-    known = [end for end in ends if math.isfinite(end)]
-    return (min(known), max(known)) if known and min(known) < max(known) else None
+    low, high = float(part.min()), float(part.max())
+    if not math.isfinite(low - high):
+        part = part[np.isfinite(part)]
+        low, high = (float(part.min()), float(part.max())) if part.size else (math.nan, math.nan)
+    return (low, high) if low < high else None
