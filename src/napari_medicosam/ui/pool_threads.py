@@ -13,8 +13,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-NICENESS = 5
-"""Of the system's -20 to 19: a thread with 0 gets three times as much of a processor that both want."""
+NICENESS = 10
+"""Of the system's -20 to 19: a thread with 0 gets nine times as much of a processor that both want.
+
+Beside other programs slices take longer for it, and the window's pauses are shorter (docs/performance.md).
+"""
 
 _THREADS = Path("/proc/self/task")
 
@@ -47,10 +50,8 @@ class PoolThreads:
         for thread in new & self._seen:  # one that Python has just begun to start is not on its list yet
             if _name(thread) == own_name:
                 with suppress(OSError):  # it has ended
-                    lower = max(
-                        NICENESS, os.getpriority(os.PRIO_PROCESS, thread)
-                    )  # all of us may be lower already
-                    os.setpriority(os.PRIO_PROCESS, thread, lower)
+                    known = os.getpriority(os.PRIO_PROCESS, thread)  # all of the process may be lower already
+                    os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, known))
             self._settled.add(thread)
         self._seen = new
 
