@@ -99,7 +99,7 @@ def test_a_propagation_that_never_began_is_told_of(make_session, service, notice
     session.propagate()
     session.new_object()
     finish(session, service)
-    assert [said for said in notices if "'object 1' was stopped before it began" in said] == notices[:1]
+    assert "'object 1' was stopped before it began" in notices[0]
 
 
 @pytest.mark.parametrize(

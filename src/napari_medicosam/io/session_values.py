@@ -164,7 +164,9 @@ def _object_entry(state: TimeState, record: ObjectRecord) -> ObjectEntry:
     )
 
 
-@lru_cache(maxsize=64)  # a journal writes the same ones again and again
+@lru_cache(
+    maxsize=16
+)  # a journal writes the same ones again and again; masks that are gone are held here, too
 def _mask_fields(packed: PackedMask) -> dict[str, Any]:
     content = Content.of_made(lambda: packed.mask, packed.num_bytes)
     text = base64.b64encode(content.packed).decode("ascii")

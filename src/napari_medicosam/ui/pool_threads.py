@@ -16,7 +16,7 @@ from pathlib import Path
 NICENESS = 10
 """Of the system's -20 to 19: a thread with 0 gets nine times as much of a processor that both want.
 
-Beside other programs slices take longer for it, and the window's pauses are shorter (docs/performance.md).
+Beside other programs slices take longer for it (docs/performance.md).
 """
 
 _THREADS = Path("/proc/self/task")

@@ -268,7 +268,7 @@ class PromptLayers(ShownSlice):
             yield
             return
         # To select each of them, and then the user's again, would draw napari's controls for both.
-        before, shown._activate_on_insert = shown._activate_on_insert, False
+        before, shown._activate_on_insert = getattr(shown, "_activate_on_insert", True), False
         try:
             yield
         finally:

@@ -44,13 +44,11 @@ def _load_without_lock() -> None:
         return
     folder = Path(found.origin).parent / "lib"
     is_led_elsewhere = bool(os.environ.get("LD_LIBRARY_PATH"))  # torch knows in which order to load CUDA then
-    for path in (folder / name for name in _LARGEST[is_led_elsewhere:]):
-        if not path.is_file():
-            continue  # not Linux, or torch is built otherwise
+    names = _LARGEST[1:] if is_led_elsewhere else _LARGEST
+    for path in [folder / name for name in names if (folder / name).is_file()]:  # none but on Linux
         with suppress(AttributeError, OSError):
-            open_library = ctypes.CDLL(
-                None
-            ).dlopen  # a call through ctypes lets go of the lock, import does not
+            # A call through ctypes lets go of the lock, import does not.
+            open_library = ctypes.CDLL(None).dlopen
             open_library.restype, open_library.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
             open_library(os.fsencode(path), os.RTLD_NOW)
 
