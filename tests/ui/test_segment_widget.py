@@ -137,16 +137,20 @@ def test_a_mask_that_cannot_be_seen_is_told_of(make_session):
 def test_after_a_propagation_its_ends_are_to_be_checked(make_session, service, monkeypatch):
     _, session = make_session()
     widget = SegmentWidget(session=session)
-    session.add_box(8, (5, 5, 25, 25))
-    session.add_box(4, (5, 5, 25, 25))
+    for index in (1, 4, 10):
+        session.add_box(index, (5, 5, 25, 25))
     assert "Correct with" in widget._status.text(), "nothing was propagated yet"
     session.set_propagation(mode="box", box_extension=0.0, min_confidence=0, iou_threshold=0.0)
+    session.propagate(z_range=(1, 11))
+    assert "Slices 1 to 10. Check both ends" in widget._status.text()
+    session.propagate(z_range=(1, 12))
+    assert "Slices 1 to 11. Check the end at slice 1 and" in widget._status.text()
     session.propagate()
-    assert "Slices 0 to 11. Check both ends" in widget._status.text()
+    assert "Slices 0 to 11. It goes through all of them: scroll" in widget._status.text()
     answer = service.segment
     monkeypatch.setattr(service, "segment", lambda request: replace(answer(request), iou_prediction=0.2))
     session.propagate(z_range=(0, 11))
-    assert widget._status.text().startswith("9 slices look doubtful: press Next doubtful")
+    assert widget._status.text().startswith("8 slices look doubtful: press Next doubtful")
     widget.close()
 
 

@@ -177,3 +177,23 @@ def test_tuning_takes_the_settings_that_would_have_found_the_object(make_session
     session.new_object()
     with pytest.raises(InputError, match="nothing to tune on"):
         session.tune()
+
+
+def test_those_that_are_locked_meanwhile_are_left_and_the_others_go_on(three, together, notices):
+    _, session = three
+    session.commit()
+
+    def lock(object_id, plane):
+        if plane.index == 7 and object_id == 2:
+            session.change_object(1, is_locked=True)
+        if plane.index == 9 and object_id == 3:
+            for one in (2, 3):
+                session.change_object(one, is_locked=True)
+
+    session.events.mask_changed.connect(lock)
+    session.propagate("up", objects="all", **HOW)
+    present = [(session.label_map() == one).any(axis=(1, 2)) for one in (1, 2, 3)]
+    assert [np.flatnonzero(one).tolist() for one in present] == [[5, 6, 7], [5, 6, 7, 8, 9], [5, 6, 7, 8, 9]]
+    rest = "was locked before its propagation was through: unlock it and propagate again for the rest"
+    assert notices == [f"warning: '{name}' {rest}" for name in ("one", "two", "three")]
+    assert len(together) < 6, "nobody is asked for nothing"

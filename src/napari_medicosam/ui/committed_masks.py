@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
+from napari_medicosam.core.locked_masks import LockedMasks
 from napari_medicosam.core.mask_log import MaskLog
+from napari_medicosam.core.results import Region
 from napari_medicosam.core.slice_counts import MaskPart, SliceCounts
 from napari_medicosam.core.touched import TouchedSlices
 from napari_medicosam.ui import layers
@@ -16,6 +18,8 @@ from napari_medicosam.ui import layers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_medicosam.core.geometry import SlicePlane
+    from napari_medicosam.core.object_table import ObjectTable
     from napari_medicosam.ui.layers import LayerSet
 
 
@@ -38,6 +42,8 @@ class CommittedMasks:
     version: int = 0
     touched: TouchedSlices = field(default_factory=TouchedSlices)
     log: MaskLog = field(default_factory=MaskLog)
+    locked: LockedMasks = field(default_factory=LockedMasks)
+    """What may not change, whoever writes in the array."""
     _highest: tuple[int, int] = (0, 0)
     """The highest label, and when: the version."""
     _counted: dict[int, SliceCounts] = field(default_factory=dict)
@@ -126,3 +132,32 @@ class CommittedMasks:
         label_map[box.index] = inside
         self.changed(box)
         return before
+
+    def follow_locks(self, table: ObjectTable) -> None:
+        """Something may have been locked or unlocked."""
+        ids = [
+            one for one in table.locked_ids if table.records[one].is_committed
+        ]  # else it lies elsewhere, yet
+        self.locked.follow(ids, lambda one: self.packed(one, table.records[one].bounds))
+
+    def put_back_locked(self, table: ObjectTable, plane: SlicePlane | None = None) -> bool:
+        """Write locked objects as they were when they were locked, where something has written past all of this.
+
+        Args:
+            table: of the objects.
+            plane: the only slice to look at; where it differs, all are. None for all.
+
+        Returns:
+            True when some of it was not as it should be.
+        """
+        label_map = self.label_map
+        if label_map is None:
+            return False
+        self.follow_locks(table)
+        differing = self.locked.put_back(label_map, None if plane is None else [plane])
+        if plane is not None and differing:
+            differing += self.locked.put_back(label_map)
+        for one in differing:
+            rows, columns = one.size_yx(self.shape_zyx)
+            self.changed(VoxelBox.of_slice(one, Region(0, 0, rows, columns)))
+        return bool(differing)

@@ -254,6 +254,11 @@ def forget_strokes(labels: Labels) -> None:
     labels._reset_history()
 
 
+def has_strokes_to_tell(labels: Labels) -> bool:
+    """True while napari's brush is down, and has painted."""
+    return bool(getattr(labels, "_staged_history", ()))
+
+
 def set_colours(labels: Labels, colours: Mapping[int, Sequence[float]]) -> None:
     """Show some labels in colours (red, green, blue, alpha; 0..1) of their own, all others as classes without one."""
     is_direct = isinstance(labels.colormap, DirectLabelColormap)

@@ -117,4 +117,10 @@ def _after_propagation(session: AnnotationSession) -> str:
         press = with_keys("press Next doubtful", "next_doubtful")
         return f"{which} doubtful: {press} and correct, then Propagate again."
     first, last = reviews[0].index, reviews[-1].index
-    return f"Slices {first} to {last}. Check both ends and correct them, then Propagate again, or New."
+    ends = [end for end, border in ((first, 0), (last, session.num_slices - 1)) if end != border]
+    check = {
+        0: "It goes through all of them: scroll and correct it",
+        1: f"Check the end at slice {ends[0] if ends else first} and correct it",
+        2: "Check both ends and correct them",
+    }[len(ends)]
+    return f"Slices {first} to {last}. {check}, then Propagate again, or New."

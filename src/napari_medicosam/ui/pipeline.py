@@ -14,6 +14,7 @@ from napari_medicosam.ui.clean_up_preview import CleanUpPreview
 from napari_medicosam.ui.propagations import Propagations
 from napari_medicosam.ui.questions import Questions
 from napari_medicosam.ui.refinements import Refinements
+from napari_medicosam.ui.stroke_listener import LOCKED_PUT_BACK
 from napari_medicosam.ui.strokes import before_stroke
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Pipeline:
             InputError: when the object is locked.
         """
         self._bench.wanted().check_unlocked()
-        self.propagations.stop()
+        self.propagations.interrupt()
         self.questions.clear(planes, is_absent=is_absent)
 
     def undo(self) -> None:
@@ -118,7 +119,7 @@ class Pipeline:
             self._bench.layers.make_missing()
             changed, is_put_back = painting.keep_painted_labels(annotation, box, before, axis)
             if is_put_back:
-                show_warning("A locked object was painted over and put back: unlock it to change it")
+                show_warning(LOCKED_PUT_BACK)
         for plane in changed:
             events.mask_changed.emit(annotation.object_id, plane)
         self._bench.layers.refresh()

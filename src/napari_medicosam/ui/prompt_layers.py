@@ -221,6 +221,7 @@ class PromptLayers(ShownSlice):
     def refresh(self) -> None:
         """Show what was written into the label maps; thumbnails and extents are left as they are."""
         annotation = self.wanted()
+        annotation.committed.follow_locks(annotation.table)
         for layer in (annotation.labels, annotation.object_layer):
             if layer is not None:
                 layers.refresh(layer)
@@ -301,6 +302,7 @@ class PromptLayers(ShownSlice):
                 (events.data, self._on_labels_data),
                 (events.mode, self._on_labels_mode),
                 (events.visible, self._on_labels_visible),
+                (events.set_data, self._on_labels_shown),
             )
         return (events.data, self._on_layer_data), (events.mode, self._on_layer_mode)
 
@@ -344,6 +346,9 @@ class PromptLayers(ShownSlice):
 
     def _on_labels_update(self, event: Any) -> None:
         self._strokes.look(event.source)
+
+    def _on_labels_shown(self, event: Any) -> None:
+        self._strokes.look_at_locked(event.source)
 
     def _on_dims_order(self) -> None:
         annotation = self.annotation

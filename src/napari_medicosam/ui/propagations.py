@@ -65,6 +65,7 @@ class _Running:
     num_results: int = 0
     is_through: bool = False
     written: set[tuple[int, SlicePlane]] = field(default_factory=set)
+    told_locked: set[int] = field(default_factory=set)
 
 
 class Propagations:
@@ -240,6 +241,7 @@ class Propagations:
         annotation = running.annotation
         record = annotation.table.records.get(result.object_id)
         if record is None or record.is_locked:  # since it began
+            self._leave_locked(running)
             return
         word = with_users_word(annotation, result.object_id, result.plane, result.mask)
         kept = with_mask(result, word)
@@ -257,6 +259,20 @@ class Propagations:
                 committing.write_result(annotation, result, running.step)
         running.written.add((result.object_id, result.plane))
         self._bench.show(result.plane, result.object_id)
+
+    def _leave_locked(self, running: _Running) -> None:
+        """Objects were locked, or deleted, since it began: that is said once, and nobody goes on for them alone."""
+        records = running.annotation.table.records
+        parts = [records.get(part.object_id) for part in running.run.parts]
+        for one in parts:
+            if one is not None and one.is_locked and one.object_id not in running.told_locked:
+                running.told_locked.add(one.object_id)
+                show_warning(
+                    f"{one.name!r} was locked before its propagation was through: unlock it and propagate again "
+                    "for the rest"
+                )
+        if all(one is None or one.is_locked for one in parts):
+            self.stop()
 
     def _entry(self, running: _Running, result: SegmentResult, number: int | None) -> PropagatedSlice | None:
         logged = running.logged

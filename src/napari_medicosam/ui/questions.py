@@ -15,6 +15,7 @@ from napari.utils.notifications import show_info
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.ui import answers, committing
 from napari_medicosam.ui.annotation import Annotation
+from napari_medicosam.ui.kept_out import kept_out
 from napari_medicosam.ui.log_entries import answered
 from napari_medicosam.ui.requests import request_for
 from napari_medicosam.ui.users_word import with_strokes_since, with_users_word
@@ -68,6 +69,8 @@ class Questions:
         self._generation = 0
         self._open: dict[Key, _Open] = {}
         self._unasked: dict[Key, VolumePrompts | None] = {}
+        self._said = ""
+        """About the last answer; not again about the next ones."""
         self.is_live = True
         """Ask about every change of prompts at once; otherwise when `ask_unasked` is called."""
 
@@ -272,8 +275,9 @@ class Questions:
         with annotation.log.instead(entry):
             box = result.asked_box or asked.request.prompts.box
             answers.write_answer(annotation, result, box, step, None if entry is None else entry.number)
-        if result.mask.any() and not annotation.mask(plane).any():
-            show_info("Nothing is left of this mask: other objects, or what Overlap is set to, keep it out")
+        said, self._said = self._said, kept_out(annotation, plane, result.mask)
+        if self._said and self._said != said:
+            show_info(self._said)
         now = self._bench.settings()
         is_same = (asked.settings.model, asked.settings.window) == (now.model, now.window)
         if is_painted or not is_same:

@@ -44,8 +44,11 @@ class Saving:
         known = annotation.ours.label_map("labels")
         if known is None:
             raise InputError("nothing to save: segment an object first")
+        times = self._images.times_of(annotation.image)
+        for one in times:
+            one.committed.put_back_locked(one.table)
         label_map = np.array(known)
-        for one in self._images.times_of(annotation.image):
+        for one in times:
             committing.put_into(one, layers.voxels(label_map, one.time))
         return label_map
 

@@ -72,6 +72,8 @@ class KeepingMethods(SessionBase):
         labels, edited = ours.label_map("labels"), ours.label_map("object_layer")
         if labels is None or edited is None:
             raise InputError("nothing to save: segment an object first")
+        for known in self._images.times_of(image):
+            known.committed.put_back_locked(known.table)
         then = self._saving_of(image)
         state = self._state_of(image)
         if keep_paths:

@@ -281,7 +281,7 @@ class ObjectMethods(SessionBase):
         annotation, volume = self._wanted(), self._labels_wanted(label_map)
         if not isinstance(names, (Mapping, NoneType)):
             raise InputError(f"wanted names by label, got {names!r}")
-        self._pipeline.propagations.stop()
+        self._pipeline.propagations.interrupt()
         self._layers.make_missing()
         annotation.edited.look_everywhere()
         with annotation.step("add labels") as step:
@@ -308,7 +308,7 @@ class ObjectMethods(SessionBase):
             InputError: as `add_labels`.
         """
         annotation, volume = self._wanted(), self._labels_wanted(label_map)
-        self._pipeline.propagations.stop()
+        self._pipeline.propagations.interrupt()
         self._layers.make_missing()
         annotation.edited.look_everywhere()
         committing.add_labels(annotation, Step("begin", annotation.object_id), volume, {})

@@ -181,7 +181,7 @@ class VolumeMethods(SessionBase):
         """
         wanted = self._clean_up_of(settings)
         self._wanted().check_unlocked()
-        self._pipeline.propagations.stop()
+        self._pipeline.propagations.interrupt()
         self._pipeline.refinements.clean_up(wanted)
 
     def preview_clean_up(self, **settings: Any) -> None:
@@ -233,7 +233,7 @@ class VolumeMethods(SessionBase):
         Raises:
             InputError: without a preview.
         """
-        self._pipeline.propagations.stop()
+        self._pipeline.propagations.interrupt()
         self._pipeline.clean_up_preview.apply()
 
     def drop_preview(self) -> None:
@@ -256,7 +256,7 @@ class VolumeMethods(SessionBase):
             raise InputError("a 2D image has one plane: wanted a volume")
         axis, wanted = self._layers.axis(), self._settings_of(settings)
         self._wanted().check_unlocked()
-        self._pipeline.propagations.stop()
+        self._pipeline.propagations.interrupt()
         self._pipeline.refinements.agree(axis, wanted)
 
     def tune(self) -> None:

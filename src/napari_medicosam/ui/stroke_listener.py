@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from napari_medicosam.ui.shown_slice import ShownSlice
     from napari_medicosam.ui.strokes import Edit
 
+LOCKED_PUT_BACK = "A locked object was painted over and put back: unlock it to change it"
+
 
 class StrokeListener:
-    """Hears strokes of one viewer.
+    """Hears strokes of one viewer, and keeps what is written past them off locked objects.
 
     Args:
         shown: which image is at hand, and whether its slices can be seen.
@@ -51,6 +53,28 @@ class StrokeListener:
             layers.forget_strokes(layer)
             if self._is_meant(layer, edits):
                 self._painted(layer, edits)
+
+    def look_at_locked(self, layer: Labels) -> None:
+        """A layer shows anew what is in its array: where something wrote over locked objects there, they are put back.
+
+        Who writes in the array itself tells nobody, but has it shown. Strokes on locked objects are told, and dealt
+        with then.
+        """
+        annotation, is_told = self._shown.annotation, self._told is not None and self._told[0] is layer
+        if (
+            annotation is None
+            or layer is not annotation.labels
+            or is_told
+            or layers.has_strokes_to_tell(layer)
+        ):
+            return
+        try:
+            plane = self._shown.plane()
+        except InputError:
+            return  # no slice is shown
+        if annotation.committed.put_back_locked(annotation.table, plane):
+            show_warning(LOCKED_PUT_BACK)
+            layers.refresh(layer)
 
     def forget(self) -> None:
         """What was told is waited for no more."""
