@@ -29,6 +29,10 @@ _WORLD_OF_RAS = np.array([[0.0, 0, 1], [0, -1, 0], [-1, 0, 0]])
 HAIR_MM = 1e-3
 """As far as voxels may be from where the file has them, in what is shown. It is what saved grids may differ by, too."""
 
+_LETTERS = ("RL", "AP", "SI")
+_LEAST_LETTER = 0.2588
+"""The sine of 15 degrees."""
+
 _LEAST_IN_SIGHT = 0.05
 """Of the area of a slice: one that is turned further is shown as a line, or makes the viewer fail."""
 
@@ -151,3 +155,22 @@ def _flips(geometry: Geometry) -> NDArray[np.float64]:
     """-1 for array axes that run against the frame."""
     along = [geometry.direction_sign(axis) for axis in range(3)]
     return np.array(along, dtype=np.float64) * frame_signs(geometry)
+
+
+def patient_letters(geometry: Geometry, place: NDArray[np.float64], toward: NDArray[np.float64]) -> str:
+    """Where in the patient a direction of a world points, as in DICOM's Patient Orientation: "R", "PS", ...
+
+    R and L are the patient's right and left, A and P front and back, S and I head and feet. A second letter where it
+    points at least 15 degrees that way.
+
+    Args:
+        geometry: of the scan.
+        place: 3 x 3 matrix from its voxel indices (z, y, x) to that world.
+        toward: the direction there, three numbers.
+    """
+    voxels_xyz = np.linalg.solve(place, toward)[::-1]
+    ras = geometry.affine_ras[:3, :3] @ voxels_xyz
+    ras = ras / np.linalg.norm(ras)
+    largest = np.argsort(-np.abs(ras), kind="stable")
+    letters = [_LETTERS[axis][int(ras[axis] < 0)] for axis in largest if abs(ras[axis]) >= _LEAST_LETTER]
+    return "".join(letters[:2])

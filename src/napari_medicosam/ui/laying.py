@@ -145,9 +145,14 @@ def lie_in_slices(viewer: Viewer, layer: Layer, image: Layer, *, exactly: bool =
         layer.affine = affine
 
 
+def drawn_place_of(viewer: Viewer, image: Layer) -> NDArray[np.float64] | None:
+    """As `place_of`, but where a viewer draws the slices that it shows; None where they cannot be seen."""
+    return as_sliced(place_of(image), _displayed(viewer, image))
+
+
 def check_has_slices(viewer: Viewer, image: Layer) -> None:
     """Raise `InputError` when the slices of an image that the viewer shows cannot be seen."""
-    if as_sliced(place_of(image), _displayed(viewer, image)) is None:
+    if drawn_place_of(viewer, image) is None:
         raise InputError(
             f"{image.name!r} is turned by a right angle out of its slices, which napari cannot show: lay it along its "
             "own axes (menu Layers, Transform)"

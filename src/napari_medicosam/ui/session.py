@@ -105,6 +105,7 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._sizes.close()
         self._ahead.close()
         self._layers_ahead.close()
+        self._letters.close()
         self._pipeline.clean_up_preview.close()
         self.windowing.close()
         self._runner.close()

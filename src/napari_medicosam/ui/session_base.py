@@ -12,6 +12,7 @@ from napari_medicosam.predict.propagation import PropagationSettings
 from napari_medicosam.predict.zoom import DEFAULT_ZOOM
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotated_images import AnnotatedImages
+from napari_medicosam.ui.direction_letters import DirectionLetters, Letters
 from napari_medicosam.ui.encoding_ahead import EncodingAhead
 from napari_medicosam.ui.engine import Engine, ServiceSettings, ServiceSource, is_local
 from napari_medicosam.ui.layers_ahead import LayersAhead
@@ -64,6 +65,7 @@ class SessionBase:
         self._sizes = ObjectSizes(self._bench)
         self._ahead = EncodingAhead(self._bench, viewer)
         self._layers_ahead = LayersAhead(self._bench, viewer)
+        self._letters = DirectionLetters(viewer, self._layers, self.events.changed)
 
     @property
     def image(self) -> Image | None:
@@ -96,6 +98,14 @@ class SessionBase:
     def encodes_ahead(self, is_on: bool) -> None:
         self._ahead.is_on = yes_or_no(is_on, "encodes_ahead")
         self.events.changed.emit()
+
+    @property
+    def directions(self) -> Letters:
+        """Where the top, the right, the bottom and the left of the viewer's canvas are in the patient: R, L, A, ...
+
+        As the letters on the canvas say; "" where nobody knows.
+        """
+        return self._letters.letters
 
     @property
     def is_3d(self) -> bool:
