@@ -14,16 +14,16 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 
-from napari_medicosam.core.arguments import file_path, number_array, real_number
-from napari_medicosam.core.intensity import resolve_intensity
+from napari_medicosam.core.arguments import real_number
 from napari_medicosam.errors import InputError
-from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui.engine import ServiceSource, is_local
 from napari_medicosam.ui.journals import Journals, begin_log
 from napari_medicosam.ui.saving import Saving
-from napari_medicosam.ui.session_keeping import KeepingMethods
+from napari_medicosam.ui.session_classes import ClassMethods
 from napari_medicosam.ui.session_objects import ObjectMethods
 from napari_medicosam.ui.session_prompts import PromptMethods
+from napari_medicosam.ui.session_saving import SavingMethods
+from napari_medicosam.ui.session_settings import SettingsMethods
 from napari_medicosam.ui.session_volume import VolumeMethods
 from napari_medicosam.ui.windowing import Windowing
 
@@ -32,21 +32,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari import Viewer
-    from numpy.typing import ArrayLike, NDArray
 
-    from napari_medicosam.core.volume_prompts import (
-        VolumePrompts,
-    )
+    from napari_medicosam.core.volume_prompts import VolumePrompts
     from napari_medicosam.ui.layers import LayerSet
     from napari_medicosam.ui.laying import Where
     from napari_medicosam.ui.runner import Report, Runner
 
-_PROBE = np.array([[[0.0, 1.0]]])
 _LONGEST_WAIT = 2e6
 """Seconds, three weeks: Qt counts milliseconds in 32 bits."""
 
 
-class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMethods):
+class AnnotationSession(
+    ObjectMethods, ClassMethods, PromptMethods, VolumeMethods, SettingsMethods, SavingMethods
+):
     """Objects, prompts and masks of the images of one viewer.
 
     All methods are for the GUI thread and return at once; what takes long runs on a worker (`wait` waits).
@@ -130,13 +128,6 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         """Our layers of the image that is annotated, lowest first."""
         return () if self._annotation is None else tuple(self._annotation.ours.all)
 
-    @property
-    def window_range(self) -> tuple[float, float] | None:
-        """The intensities that the model sees as black and as white; None until the worker has measured them."""
-        if self._annotation is None:
-            return None
-        return self._worker.window_range(self._settings())
-
     def set_image(self, layer: Image | None) -> None:
         """Annotate this image. What was done on another one is kept, its layers are hidden meanwhile.
 
@@ -177,45 +168,6 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
         self._laying.lay(layer, where)
         if layer is self.image and index is not None:
             self._layers.go_to(index)
-        self.events.changed.emit()
-
-    def set_model(self, name: str | Path) -> None:
-        """Use a model of the registry, or the checkpoint file of that path, from the next prompt on.
-
-        Raises:
-            WeightsError: for a name that the registry does not know. Files are looked at by the worker.
-            InputError: for what is neither text nor a path.
-        """
-        self.model = name
-
-    def set_window(self, window: str | ArrayLike, high: float | None = None) -> None:
-        """Map intensities by a word of `core.intensity.resolve_intensity`, by "LOW,HIGH" or these two numbers.
-
-        From the next prompt on. The two numbers are one argument, or two.
-
-        Raises:
-            InputError: for anything else.
-        """
-        if high is not None or not isinstance(window, str):
-            given: Any = window if high is None else [window, high]
-            ends = number_array(given, "a window (a word, or LOW and HIGH)")
-            window = ",".join(str(end) for end in ends.ravel().tolist())
-        resolve_intensity(window, _PROBE)
-        self.window = window
-        self._forget_answers()
-
-    def set_zoom(self, zoom: str | ZoomRule) -> None:
-        """Look at small objects in a view around them: "auto", "never", "always" or a rule, from the next prompt on.
-
-        Raises:
-            InputError: for another word.
-        """
-        self.zoom = zoom if isinstance(zoom, ZoomRule) else ZoomRule(zoom)
-        self.events.changed.emit()
-
-    def set_embeddings_folder(self, folder: str | Path | None) -> None:
-        """Store embeddings there, for this and later sessions; None keeps them in memory only."""
-        self.embeddings_folder = None if folder is None else file_path(folder).expanduser()
         self.events.changed.emit()
 
     def prepare(self) -> None:
@@ -263,44 +215,6 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
             key: a task with the same key that has not begun is dropped.
         """
         self._runner.submit(task, on_result, key=key)
-
-    def save_labels(self, path: str | Path) -> None:
-        """Write the label map with the geometry of the image; a file that exists is replaced. `events.saved` says when.
-
-        The object that is being edited is in it, as if it were committed; it stays open.
-
-        Raises:
-            InputError: when nothing was segmented yet.
-        """
-        self._saving.labels(file_path(path), partial(self._saving_of, self.image))
-
-    def label_map(self) -> NDArray[Any]:
-        """A copy (uint16) of all masks in the image's shape, with the object that is being edited.
-
-        Raises:
-            InputError: when nothing was segmented yet.
-        """
-        return self._saving.label_map()
-
-    def save_measurements(self, path: str | Path) -> None:
-        """Write volume, diameters and intensities of all objects (of the shown time point) as CSV; replaces a file.
-
-        `events.saved` says when.
-
-        Raises:
-            InputError: when nothing was segmented yet.
-        """
-        self._saving.measurements(file_path(path), self.class_name)
-
-    def save_effort(self, path: str | Path) -> None:
-        """Write what each object cost (active seconds, prompts by kind, corrections) as CSV; replaces a file.
-
-        Counts and durations only, no positions and no clock times. `events.saved` says when.
-
-        Raises:
-            InputError: when nothing was done yet.
-        """
-        self._saving.effort(file_path(path))
 
     def _on_undo_wanted(self) -> None:
         try:
@@ -354,11 +268,6 @@ class AnnotationSession(ObjectMethods, PromptMethods, VolumeMethods, KeepingMeth
                 f"Out of the viewer: {', '.join(dict.fromkeys(removed))}. The masks are kept, and shown again with the "
                 "next prompt. To be rid of an object, delete it in the list of objects"
             )
-
-    def _forget_answers(self) -> None:
-        """Logits of another model or window are no hint for this one; masks are."""
-        self._images.forget_answers()
-        self.events.changed.emit()
 
     def _on_image_dropped(self, image: Image, ours: LayerSet) -> None:
         """Its labels stay in the viewer, they are the user's work."""

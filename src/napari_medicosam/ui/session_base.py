@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_medicosam.core.arguments import yes_or_no
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import InputError
 from napari_medicosam.predict.propagation import PropagationSettings
@@ -87,25 +86,16 @@ class SessionBase:
         self.events.changed.emit()
 
     @property
-    def encodes_ahead(self) -> bool:
-        """Whether the slices that come next as one scrolls are encoded while nothing else is to be done.
-
-        Only with a model that has been used on the image, and that takes less than a second a slice. Settable.
-        """
-        return self._ahead.is_on
-
-    @encodes_ahead.setter
-    def encodes_ahead(self, is_on: bool) -> None:
-        self._ahead.is_on = yes_or_no(is_on, "encodes_ahead")
-        self.events.changed.emit()
-
-    @property
     def directions(self) -> Letters:
         """Where the top, the right, the bottom and the left of the viewer's canvas are in the patient: R, L, A, ...
 
         As the letters on the canvas say; "" where nobody knows.
         """
         return self._letters.letters
+
+    def class_name(self, class_id: int | None) -> str:
+        """Name of a class; "" for None, and for one that is not known."""
+        return self.classes.by_id(class_id).name if class_id is not None and class_id in self.classes else ""
 
     @property
     def is_3d(self) -> bool:
