@@ -114,8 +114,7 @@ def test_names_and_locks_are_changed_in_the_table(make_session, notices):
     assert "name" in notices[-1]
     table.item(0, 3).setCheckState(Qt.CheckState.Checked)
     assert session.objects[0].is_locked
-    widget._objects._delete.click()
-    assert "locked" in notices[-1]
+    assert not widget._objects._delete.isEnabled()
     table.item(0, 3).setCheckState(Qt.CheckState.Unchecked)
     widget._objects._delete.click()
     assert rows(widget._objects) == [["object 1", "–"]]

@@ -144,12 +144,13 @@ def test_after_a_propagation_its_ends_are_to_be_checked(make_session, service, m
     session.propagate(z_range=(1, 11))
     assert "Slices 1 to 10. Check both ends" in widget._status.text()
     session.propagate(z_range=(1, 12))
-    assert "Slices 1 to 11. Check the end at slice 1 and" in widget._status.text()
+    assert "Slices 1 to 11, where the scan ends. Check the end at slice 1 and" in widget._status.text()
     session.propagate()
-    assert "Slices 0 to 11. It goes through all of them: scroll" in widget._status.text()
+    assert "Slices 0 to 11, all of the scan. Scroll through them" in widget._status.text()
     answer = service.segment
     monkeypatch.setattr(service, "segment", lambda request: replace(answer(request), iou_prediction=0.2))
     session.propagate(z_range=(0, 11))
+    session.go_to(4)
     assert widget._status.text().startswith("8 slices look doubtful: press Next doubtful")
     widget.close()
 

@@ -180,7 +180,7 @@ def test_untouched_images_are_not_written(make_series, tmp_path):
     assert str(series.progress) == "0 of 3 done"
 
 
-def test_begins_with_the_initial_mask_and_accepts_it(make_series, tmp_path):
+def test_begins_with_the_initial_mask_and_accepts_it(make_series, tmp_path, notices):
     viewer, session, series = make_series()
     mask = np.zeros((40, 50), dtype=np.uint8)
     mask[3:9, 4:12] = 2
@@ -192,6 +192,7 @@ def test_begins_with_the_initial_mask_and_accepts_it(make_series, tmp_path):
     series.mark_done()
     assert np.array_equal(labels_in(tmp_path / "out" / "a1_labels.png"), mask)
     assert series.status(series.item) == "done"
+    assert notices == []
 
 
 @pytest.mark.parametrize("shape", [(40, 49), (2, 40)])
@@ -243,14 +244,62 @@ def test_done_images_are_skipped_or_not(make_series, tmp_path):
     assert series.item.name == "a2.png"
 
 
-def test_after_the_last_come_those_before_it(make_series, tmp_path):
-    _viewer, _session, series = make_series()
+def test_after_the_last_come_those_before_it(make_series, tmp_path, notices):
+    _viewer, session, series = make_series()
     series.open_folder(pictures(tmp_path, 3))
-    series.go_to("a3.png")
     series.mark_done(go_on=True)
-    assert series.item.name == "a1.png"
+    series.next()
+    series.previous()
+    series.go_to("a3.png")
+    draw(session)
+    del notices[:]
+    series.mark_done(go_on=True)
+    assert series.item.name == "a2.png"
     assert on_disk(tmp_path)["a3.png"] == "done"
-    assert str(series.progress) == "1 of 3 done"
+    assert str(series.progress) == "2 of 3 done"
+    assert notices == ["info: That was the last one; back to the first image that is not done: 2 of 3"]
+    series.go_to("a3.png")
+    series.go_to("a2.png")
+    assert len(notices) == 1, "whoever goes back on purpose knows"
+
+
+@pytest.mark.parametrize("go_on", [True, False])
+def test_done_without_objects_is_said(make_series, tmp_path, notices, go_on):
+    _viewer, session, series = make_series()
+    series.open_folder(pictures(tmp_path))
+    draw(session)
+    series.mark_done(go_on=True)
+    assert notices == []
+    series.mark_done(go_on=go_on)
+    assert notices == ["info: a2.png is marked as done without objects"]
+    assert on_disk(tmp_path)["a2.png"] == "done"
+
+
+@pytest.mark.parametrize("tool", ["box", "point-", ""])
+def test_the_tool_goes_on_to_the_next_image(make_series, tmp_path, tool):
+    viewer, session, series = make_series()
+    series.open_folder(pictures(tmp_path))
+    draw(session)
+    session.tool = tool
+    series.next()
+    assert session.tool == tool
+    assert series.item.name == "a2.png"
+    assert len(viewer.layers) == 1 or tool, "without a tool nobody has asked for our layers"
+    series.next()
+    assert session.tool == tool
+    assert not (tmp_path / "a2_labels.png").exists(), "looking at an image with a tool writes nothing"
+
+
+def test_in_3d_there_is_no_tool_to_go_on_with(make_series, tmp_path, notices):
+    viewer, session, series = make_series()
+    series.open_folder(volumes(tmp_path))
+    session.tool = "point+"
+    viewer.dims.ndisplay = 3
+    assert session.tool == "point+", "napari keeps it"
+    series.next()
+    assert series.item.name == "v2.nii.gz"
+    assert session.image is viewer.layers["v2"]
+    assert notices == []
 
 
 def test_the_end_is_said_and_the_image_stays(make_series, tmp_path, notices):
@@ -316,6 +365,62 @@ def test_only_the_folder_that_is_open_has_an_open_image(make_series, tmp_path):
     series.open_folder(second)
     assert ImageSeries(first).left_open is None
     assert ImageSeries(second).left_open.name == "a1.png"
+
+
+def work_on(session):
+    """What is lost when an image is opened anew."""
+    return session.image, session.prompts, session.objects, session.can_undo
+
+
+def test_a_series_that_is_open_is_only_listed_again(make_series, tmp_path, notices):
+    viewer, session, series = make_series()
+    masks = pictures(tmp_path / "masks", 0)
+    choice = pictures(tmp_path / "images"), tmp_path / "out", masks
+    series.open_folder(*choice)
+    series.next()
+    draw(session)
+    before = work_on(session)
+    imwrite(tmp_path / "images" / "a4.png", picture(4))
+    series.open_folder(*choice)
+    assert work_on(session) == before
+    assert series.item.name == "a2.png"
+    assert len(series.items) == 4
+    assert notices == ["info: This series is open already; listed again: 4 images"]
+    assert series.status(series.item) == "started", "saved all the same"
+    session.undo()
+    assert not session.num_open_voxels
+    viewer.layers.remove(before[0])
+    series.open_folder(*choice)
+    assert session.image is viewer.layers["a2"], "it was out of the viewer"
+    (tmp_path / "images" / "a2.png").unlink()
+    series.open_folder(*choice)
+    assert series.item.name == "a1.png"
+    shown = session.image
+    series.open_folder(choice[0], choice[1])
+    assert session.image is not shown, "other settings are another series"
+
+
+def test_what_is_drawn_while_an_open_series_is_listed_stays(make_series, tmp_path, monkeypatch):
+    _viewer, session, series = make_series(synchronous=False)
+    series.open_folder(pictures(tmp_path))
+    assert series.wait(30)
+    listing, gate, original = threading.Event(), threading.Event(), ImageSeries
+
+    def slow(*args):
+        listed = original(*args)
+        listing.set()
+        assert gate.wait(60)
+        return listed
+
+    monkeypatch.setattr(series_work, "ImageSeries", slow)
+    series.open_folder(tmp_path)
+    assert listing.wait(30)
+    session.add_box(0, (5, 5, 15, 15))
+    gate.set()
+    assert series.wait(30)
+    assert session.prompts.boxes
+    assert labels_in(tmp_path / "a1_labels.png").sum() == 100
+    assert series.status(series.item) == "started"
 
 
 def test_when_all_is_done_nothing_is_opened(make_series, tmp_path, notices):
@@ -459,6 +564,10 @@ def test_another_image_that_is_looked_at_is_not_mistaken_for_it(make_series, tmp
     assert viewer.layers.index("a2") >= 0
     session.set_image(other)
     assert session.has_labels, "what was made on it is still there"
+    assert series.is_aside
+    series.go_to("a2.png")
+    assert session.image is viewer.layers["a2"]
+    assert not series.is_aside
 
 
 def test_labels_that_are_removed_by_hand_were_saved(make_series, tmp_path, qtbot):
@@ -583,6 +692,7 @@ def test_memory_does_not_grow_with_the_images(make_series, tmp_path):
     for _ in range(5):
         known += [weakref.ref(layer) for layer in viewer.layers]
         known.append(weakref.ref(viewer.layers[0].data))
+        session.tool = "box"
         draw(session)
         known += [
             weakref.ref(layer.data) for layer in viewer.layers if layer.name in (LABELS_NAME, OBJECT_NAME)

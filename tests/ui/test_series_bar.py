@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from series_helpers import labels_in, make_series_session, on_disk, pictures
+from series_helpers import labels_in, make_series_session, on_disk, picture, pictures
 
 from napari_medicosam.ui.factory import series as series_of
 from napari_medicosam.ui.factory import session as session_of
@@ -69,6 +69,28 @@ def test_a_series_that_is_made_later_is_followed_and_one_that_is_closed_is_not(
     later.close()
     session.events.changed.emit()
     assert not bar.isVisible()
+
+
+def test_beside_the_series_the_line_only_leads_back(viewer, series, tmp_path, qtbot):
+    session = series.session
+    bar = SeriesBar(session=session)
+    qtbot.addWidget(bar)
+    series.open_folder(pictures(tmp_path))
+    series.next()
+    shown = {one: one.isVisible() for one in (bar._next, bar._more, bar._back)}
+    assert list(shown.values()) == [True, True, False]
+    session.set_image(viewer.add_image(picture(9), name="mine"))
+    assert said(bar) == "Not of the series"
+    assert [one.isVisible() for one in shown] == [False, False, True]
+    assert bar._back.text() == "Back to image 2"
+    assert bar.minimumSizeHint().width() < 280
+    bar._back.click()
+    assert session.image is viewer.layers["a2"]
+    assert said(bar) == "Image 2 of 3 – a2"
+    assert {one: one.isVisible() for one in shown} == shown
+    viewer.layers.remove("a2")
+    bar._back.click()
+    assert session.image is viewer.layers["a2"], "opened again"
 
 
 def test_a_long_name_does_not_widen_the_dock(series, tmp_path, qtbot):

@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QFileDialog, QLineEdit, QProgressBar, QTableWidget
 from series_helpers import labels_in, make_series_session, on_disk, pictures
 
+from napari_medicosam.ui.controls import ScrollColumn
 from napari_medicosam.ui.factory import SegmentDock, SeriesDock
 from napari_medicosam.ui.series_widget import SeriesWidget
 
@@ -145,6 +146,37 @@ def test_long_names_leave_the_dock_narrow(widget, tmp_path):
     (tmp_path / "a1.png").rename(tmp_path / ("patient_with_a_very_long_name_and_contrast_agent" * 2 + ".png"))
     open_folder(widget, tmp_path)
     assert widget.minimumSizeHint().width() <= 300
+
+
+def test_the_dock_fits_a_low_window(widget, tmp_path):
+    dock = widget.parent()
+    open_folder(widget, pictures(tmp_path, 3))
+    QCoreApplication.processEvents()
+    assert 100 < dock.minimumSizeHint().height() < 320
+    dock.setFloating(True)
+    dock.resize(300, 300)
+    dock.show()
+    QCoreApplication.processEvents()
+    assert dock.height() == 300
+    for part in (widget._status, widget._next, widget._done_next):  # always in sight
+        assert not part.visibleRegion().isEmpty()
+    assert widget._status.geometry().bottom() < widget._folder.mapTo(widget, widget._folder.pos()).y()
+    assert widget._skip.visibleRegion().isEmpty()
+    widget.findChild(ScrollColumn).ensureWidgetVisible(widget._skip)
+    assert not widget._skip.visibleRegion().isEmpty()
+
+
+def test_enter_and_then_the_button_open_a_series_once(widget, tmp_path):
+    series, session = widget._series, widget._series.session
+    widget._folder.edit.setText(str(pictures(tmp_path, 3)))
+    QTest.keyClick(widget._folder.edit, Qt.Key.Key_Return)
+    assert series.wait(30)
+    session.add_box(0, (5, 5, 15, 15))
+    click(widget._open)
+    assert series.wait(30)
+    assert [one.is_committed for one in session.objects] == [False]
+    assert session.can_undo
+    assert said(widget) == "This series is open already; listed again: 3 images"
 
 
 def fields(widget):

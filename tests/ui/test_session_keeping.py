@@ -149,7 +149,7 @@ def test_the_image_is_opened_from_the_file_that_a_session_may_name(make_session,
     session.save(tmp_path / "open.zip", keep_paths=True)
     viewer.layers.clear()
     session.load(tmp_path / "secret.zip")
-    assert "open that image first" in notices[-1]
+    assert "open the scan of this session first" in notices[-1]
     assert session.image is None
     session.load(tmp_path / "open.zip")
     assert session.image is viewer.layers["scan"]

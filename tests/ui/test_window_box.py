@@ -171,7 +171,7 @@ def test_the_worker_measures(make_real_box, qtbot, synchronous):
     session.set_window("minmax")
     session.prepare()
     assert session.wait(60)
-    qtbot.waitUntil(lambda: box._show.isEnabled())
+    qtbot.waitUntil(lambda: numbers(box) != ("", ""))
     assert numbers(box) == (f"{data.min():.6g}", f"{data.max():.6g}")
     session.set_window("ct-bone")
     assert numbers(box) == ("-500", "1300"), "known without voxels"
@@ -181,11 +181,13 @@ def test_numbers_come_when_they_were_measured(make_box, is_measured):
     is_measured[0] = False
     _, session, box = make_box(ct_like())
     assert numbers(box) == ("", "")
-    assert not box._show.isEnabled()
+    QTest.mouseClick(box._show, Qt.MouseButton.LeftButton)
+    before = tuple(session.image.contrast_limits)
+    assert before != (-160, 240)
     is_measured[0] = True
     session.events.changed.emit()
     assert numbers(box) == ("-160", "240")
-    assert box._show.isEnabled()
+    assert tuple(session.image.contrast_limits) == (-160, 240), "as soon as they are known"
 
 
 def test_show_and_like_the_viewer(make_box, qtbot):
@@ -194,10 +196,16 @@ def test_show_and_like_the_viewer(make_box, qtbot):
     session.set_window("ct-brain")
     QTest.mouseClick(box._show, Qt.MouseButton.LeftButton)
     assert tuple(layer.contrast_limits) == (0, 80)
+    session.set_window("ct-lung")
+    assert tuple(layer.contrast_limits) == (-1350, 150), "each window that is chosen is shown"
+    session.set_window("ct-brain")
     layer.contrast_limits = (-30, 170)
+    session.add_box(3, (5, 5, 25, 25))
+    assert tuple(layer.contrast_limits) == (-30, 170), "the user's own stay until another one is chosen"
     assert session.window == "ct-brain"
     QTest.mouseClick(box._follow, Qt.MouseButton.LeftButton)
     assert box._follow.isChecked()
+    assert not box._show.isChecked()
     assert session.window == box._preset.currentText() == "-30,170"
     layer.contrast_limits = (-40, 160)
     qtbot.waitUntil(lambda: numbers(box) == ("-40", "160"))

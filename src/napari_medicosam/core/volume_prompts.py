@@ -115,6 +115,13 @@ class VolumePrompts:
         return (*self.points, *self.boxes, *self.scribbles, *self.lassos, *self.masks)
 
     @property
+    def has_positive(self) -> bool:
+        """True when one of them says where the object is: boxes and masks do."""
+        return bool(self.boxes or self.masks) or any(
+            one.positive for signed in (self.points, self.scribbles, self.lassos) for one in signed
+        )
+
+    @property
     def planes(self) -> frozenset[SlicePlane]:
         """The slices that have prompts."""
         return frozenset(SlicePlane(prompt.axis, prompt.index) for prompt in self.all)

@@ -248,10 +248,9 @@ def read_content(path: str | Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # torch, pickle, zip and safetensors each have their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"cannot read {path} as a checkpoint (damaged or not one): {reason[0]}"
-        ) from error
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines and " " in lines[0] else type(error).__name__  # pickle may say "101"
+        raise CheckpointError(f"cannot read {path} as a checkpoint (damaged or not one): {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, wanted a dictionary of tensors")
     return content

@@ -63,6 +63,8 @@ class Annotation:
     """Of an image over time: its objects are those of the other time points."""
     own: tuple[int, PackedMask] = field(default_factory=lambda: (0, PackedMask()))
     """Which object was opened again last, and its mask then: no policy takes that from it."""
+    cut_off: set[int] = field(default_factory=set)
+    """Objects whose last propagation was stopped after it began and before it was through."""
     edited: EditedMask = field(init=False)
     committed: CommittedMasks = field(init=False)
 

@@ -74,14 +74,16 @@ def write_answer(
     annotation.answers[result.object_id, result.plane] = answer
 
 
+def is_as_answered(annotation: Annotation, plane: SlicePlane) -> bool:
+    """True where the mask of a slice of the current object is its last answer, and was not changed since."""
+    answer = annotation.answers.get((annotation.object_id, plane))
+    return answer is not None and np.array_equal(annotation.mask(plane), answer.written)
+
+
 def has_candidates(annotation: Annotation, plane: SlicePlane) -> bool:
     """True where the model gave several masks for the one click on a slice, and the mask was not changed since."""
     answer = annotation.answers.get((annotation.object_id, plane))
-    return (
-        answer is not None
-        and bool(answer.candidates)
-        and np.array_equal(annotation.mask(plane), answer.written)
-    )
+    return answer is not None and bool(answer.candidates) and is_as_answered(annotation, plane)
 
 
 def next_candidate(annotation: Annotation, plane: SlicePlane, step: Step) -> None:

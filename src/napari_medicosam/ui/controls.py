@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy import QtCore
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.errors import MedicoSamError
+from napari_medicosam.ui.key_map import on_keys_changed, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,18 @@ _LEAST_WIDTH = 76
 _ICON_GAP, _TEXT_GAP = 4, 2
 """Pixels that Qt leaves beside the icon of a combo box, and around its text."""
 
+
+_STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; font-weight: bold; }"
+"""A blue that can be seen on the ground of light and dark themes."""
+
+_STATUS_ROOM = 10
+
+_SWATCH = 12
+TICKED_SWATCH = QtCore.QSize(27, _SWATCH)
+"""Pixels of a swatch with room for a tick."""
+
+_TICK = "#6dbb63"
+"""A green that can be seen on the ground of light and dark themes."""
 
 _NOTICE_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
 """An orange that can be seen on the ground of light and dark themes."""
@@ -141,6 +154,16 @@ def close_together(layout: QLayout) -> None:
     layout.setSpacing(4)
 
 
+def status_label() -> QLabel:
+    """For the top of a dock: what to do next, with room for two lines, so that what lies below stays in its place."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setAlignment(QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.AlignmentFlag.AlignLeft)
+    label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + _STATUS_ROOM)
+    label.setStyleSheet(_STATUS_STYLE)
+    return label
+
+
 def combo(tip: str) -> OpeningComboBox:
     """A combo box that long names do not widen."""
     box = OpeningComboBox()
@@ -157,6 +180,25 @@ def button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:
     made = QPushButton(text)
     made.setToolTip(tip)
     made.setCheckable(checkable)
+    return made
+
+
+class _KeyTip(QtCore.QObject):
+    """Keeps the keys of an action in the tooltip of a widget."""
+
+    def __init__(self, widget: QWidget, name: str) -> None:
+        super().__init__(widget)
+        self._widget, self._name, self._tip = widget, name, widget.toolTip()
+        on_keys_changed(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        self._widget.setToolTip(with_keys(self._tip, self._name))
+
+
+def keyed(made: QPushButton, name: str) -> QPushButton:
+    """A button whose tooltip ends with the keys that an action of ours has now."""
+    _KeyTip(made, name)
     return made
 
 
@@ -180,12 +222,23 @@ def millilitres(volume_mm3: float) -> str:
     return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
 
 
-def swatch(colour: Sequence[float] | None) -> QIcon:
-    """A small square of a colour (red, green, blue; 0..1); black for None."""
-    pixels = QPixmap(12, 12)
-    red, green, blue = (round(255 * float(v)) for v in (colour if colour is not None else (0, 0, 0))[:3])
-    pixels.fill(QColor(red, green, blue))
-    return QIcon(pixels)
+def swatch(colour: Sequence[float] | None, *, is_ticked: bool | None = None) -> QIcon:
+    """A small square of a colour (red, green, blue; 0..1), clear for None; room for a tick beside it (None: none)."""
+    pixels = QPixmap(_SWATCH if is_ticked is None else TICKED_SWATCH.width(), _SWATCH)
+    pixels.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(pixels)
+    if colour is not None:
+        red, green, blue = (round(255 * float(v)) for v in colour[:3])
+        painter.fillRect(0, 0, _SWATCH, _SWATCH, QColor(red, green, blue))
+    if is_ticked:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(_TICK), 2))
+        tick = ((4, 7), (7, 10), (12, 2))
+        painter.drawPolyline(QPolygonF([QtCore.QPointF(_SWATCH + x, y) for x, y in tick]))
+    painter.end()
+    icon = QIcon(pixels)
+    icon.addPixmap(pixels, QIcon.Mode.Selected)  # Qt would tint it
+    return icon
 
 
 @contextmanager

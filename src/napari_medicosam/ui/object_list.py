@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medicosam.ui.class_box import ClassBox
-from napari_medicosam.ui.controls import button, millilitres, swatch, told
+from napari_medicosam.ui.controls import TICKED_SWATCH, button, keyed, millilitres, swatch, told
 from napari_medicosam.ui.review_strip import ReviewStrip
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _ORDER = (_NAME, _CLASS, _SIZE, _LONGEST, _SLICES, _STATE, _SHOWN, _LOCKED)
 _NEEDS_WIDTH = {_LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
 """Of the table, in pixels: in a narrow dock these are in the tooltip of the name."""
 _SHOWN_ROWS = 5
+_TICK_STYLE = "QTableWidget::indicator:unchecked { border: 1px solid #8a8d93; border-radius: 2px; }"
+"""Else an empty box can hardly be seen on a dark ground."""
 
 
 class ObjectList(QWidget):
@@ -55,6 +57,10 @@ class ObjectList(QWidget):
     def _build_ui(self) -> None:
         self._table = QTableWidget(0, len(_HEADINGS))
         self._table.setHorizontalHeaderLabels(_HEADINGS)
+        self._table.setStyleSheet(_TICK_STYLE)
+        self._table.setIconSize(TICKED_SWATCH)
+        self._table.setTabKeyNavigation(False)  # Tab goes on to what is below
+        self._table.setAccessibleName("Objects")
         self._table.setToolTip("Click an object to go back to it, double-click its name to change it")
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -69,8 +75,10 @@ class ObjectList(QWidget):
         for place, column in enumerate(_ORDER):
             header.moveSection(header.visualIndex(column), place)
         self._show_rows()
-        self._new = button("New", "Commit this object and begin another one")
-        self._commit = button("Commit", "Put this object among the finished ones; a prompt opens it again")
+        self._new = keyed(button("New", "Commit this object and begin another one"), "new_object")
+        self._commit = keyed(
+            button("Commit", "Put this object among the finished ones; a prompt opens it again"), "commit"
+        )
         self._delete = button("Delete", "Remove this object with its prompts and mask")
         self._classes = ClassBox(session=self._session)
         self.overlap = self._classes.overlap
@@ -100,6 +108,14 @@ class ObjectList(QWidget):
         """A wide list says more."""
         super().resizeEvent(event)
         self._choose_columns()
+
+    def changeEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Larger letters need higher rows."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "_table"):
+            rows: Any = self._table.verticalHeader()
+            rows.resetDefaultSectionSize()
+            self._show_rows()
 
     def _choose_columns(self) -> None:
         for column, width in _NEEDS_WIDTH.items():
@@ -131,10 +147,10 @@ class ObjectList(QWidget):
             if record is not None:
                 self._table.setCurrentCell(objects.index(record), _NAME)
             self._is_filling = False
-        has_prompts = bool(session.prompts.planes)
-        self._new.setEnabled(not session.is_object_empty)
-        self._commit.setEnabled(has_prompts and record is not None and not record.is_committed)
-        self._delete.setEnabled(record is not None and (has_prompts or len(objects) > 1))
+        is_locked, is_empty = record is not None and record.is_locked, session.is_object_empty
+        self._new.setEnabled(not is_empty)
+        self._commit.setEnabled(session.num_open_voxels > 0)
+        self._delete.setEnabled(record is not None and not is_locked and (not is_empty or len(objects) > 1))
         self._classes.refresh()
 
     def _fill(self, row: int, record: ObjectRecord) -> None:
@@ -148,22 +164,24 @@ class ObjectList(QWidget):
         if size is not None:
             longest = f"{size.longest_mm:.1f} {self._session.length_unit}".rstrip()
             said |= {_LONGEST: longest, _SLICES: str(size.num_slices)}
-        items = {column: QTableWidgetItem(said.get(column, "–")) for column in _ORDER}
-        items[_SHOWN] = _tick(record.is_visible, "Show the object, or hide it")
-        items[_LOCKED] = _tick(record.is_locked, "Nothing changes a locked object, the brush included")
-        for column in (_SIZE, _LONGEST, _SLICES, _CLASS, _STATE):
-            items[column].setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-        for column in (_SIZE, _LONGEST, _SLICES):
-            items[column].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        name = items[_NAME]
+        # Those that are there are kept: a name may be about to be edited.
+        if self._table.item(row, _NAME) is None:
+            for column in _ORDER:
+                self._table.setItem(row, column, _new_item(column))
+        for column in _ORDER:
+            item: Any = self._table.item(row, column)
+            if column in (_SHOWN, _LOCKED):
+                is_ticked = record.is_visible if column == _SHOWN else record.is_locked
+                item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+            else:
+                item.setText(said.get(column, "–"))
+        name: Any = self._table.item(row, _NAME)
         name.setData(Qt.ItemDataRole.UserRole, record.object_id)
         name.setToolTip("\n".join(f"{_HEADINGS[one]}: {said[one] or '–'}" for one in _ORDER if one in said))
-        name.setIcon(swatch(self._session.colour_of(record.object_id)))
+        name.setIcon(swatch(self._session.colour_of(record.object_id), is_ticked=record.is_committed))
         font = name.font()
         font.setBold(record.object_id == self._session.object_id)
         name.setFont(font)
-        for column, item in items.items():
-            self._table.setItem(row, column, item)
 
     def _state(self, record: ObjectRecord) -> str:
         if record.is_locked:
@@ -234,9 +252,18 @@ class ObjectList(QWidget):
             self._session.delete_object()
 
 
-def _tick(is_ticked: bool, tip: str) -> QTableWidgetItem:
-    item = QTableWidgetItem()
-    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-    item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-    item.setToolTip(tip)
+def _new_item(column: int) -> QTableWidgetItem:
+    """An empty cell of a column."""
+    item, flags = QTableWidgetItem(), Qt.ItemFlag
+    if column in (_SHOWN, _LOCKED):
+        item.setFlags(flags.ItemIsEnabled | flags.ItemIsUserCheckable)
+        item.setToolTip(
+            "Show the object, or hide it"
+            if column == _SHOWN
+            else "Nothing changes a locked object, the brush included"
+        )
+    elif column != _NAME:
+        item.setFlags(flags.ItemIsEnabled | flags.ItemIsSelectable)
+    if column in (_SIZE, _LONGEST, _SLICES):
+        item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return item

@@ -185,6 +185,7 @@ class Pipeline:
         """Undo or redo, and the step that it would take."""
         annotation = self._bench.wanted()
         self.propagations.stop()
+        annotation.cut_off.discard(annotation.object_id)
         annotation.share()
         if annotation.shared is not None:
             annotation.shared.check_swap(annotation, wanted(), what=where.__name__)

@@ -284,9 +284,9 @@ class PromptLayers(ShownSlice):
 
     def _listen(self, layer: Any) -> Any:
         self._heard.add(layer)
-        if isinstance(layer, Labels):  # where napari takes strokes back, behind our steps
-            layer.bind_key("Control-Z", lambda _: self.undo_wanted.emit())
-            layer.bind_key("Control-Shift-Z", lambda _: self.redo_wanted.emit())
+        # On labels napari would take strokes back, behind our steps; elsewhere these keys are free.
+        layer.bind_key("Control-Z", lambda _: self.undo_wanted.emit())
+        layer.bind_key("Control-Shift-Z", lambda _: self.redo_wanted.emit())
         if isinstance(layer, Shapes):
             layer.mouse_drag_callbacks.insert(0, self._on_press)
         for emitter, callback in self._connections(layer):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QSpinBox, QWidget
 
-from napari_medicosam.ui.controls import button, close_together, combo, told
+from napari_medicosam.ui.controls import button, close_together, combo, keyed, told
 from napari_medicosam.ui.propagation_settings_box import PropagationSettingsBox
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class PropagationBox(QGroupBox):
         self._direction = combo("Where to carry the object from the slices with prompts")
         for name, text in _DIRECTIONS.items():
             self._direction.addItem(text, name)
-        self._propagate = button("Propagate", "Segment the slices around and between those with prompts")
+        self._propagate = keyed(
+            button("Propagate", "Segment the slices around and between those with prompts"), "propagate"
+        )
         self._all = QCheckBox("all objects")
         self._all.setToolTip(
             "All objects with a prompted slice together, but for locked ones: hardly slower than one"
@@ -82,7 +84,12 @@ class PropagationBox(QGroupBox):
             part.setVisible(session.is_3d or session.image is None)
             part.setEnabled(session.is_3d)
         self._all.setVisible(len(with_prompts) > 1)
-        is_possible = bool(with_prompts) if self._is_for_all else session.record in with_prompts
+        is_possible = session.slice_index is not None
+        if self._is_for_all:
+            is_possible &= any(not one.is_locked for one in with_prompts)
+        else:  # an answer that is still to come is waited for
+            has_start = session.has_mask or session.is_busy or session.has_unasked_prompts
+            is_possible &= session.can_prompt and has_start and session.record in with_prompts
         self._propagate.setEnabled(is_possible)
         self._settings.refresh()
         maximum = max(self._session.num_slices - 1, 0)

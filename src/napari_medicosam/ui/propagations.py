@@ -89,6 +89,9 @@ class Propagations:
 
     def forget(self) -> None:
         """What runs or waits is not wanted any more."""
+        running = self._running
+        if running is not None and not running.is_through:
+            running.annotation.cut_off.update(part.object_id for part in running.run.parts)
         self._queued = self._running = None
 
     def stop(self) -> None:
@@ -168,6 +171,7 @@ class Propagations:
             self._bench.reopen(step)
         bench, settings = self._bench, self._bench.settings()
         self._running = running = _Running(annotation, step, run, settings)
+        annotation.cut_off.difference_update(part.object_id for part in changed)
         if not run.from_shapes:
             running.logged = propagated(annotation, run)
             annotation.log.add(running.logged)

@@ -166,6 +166,22 @@ class Questions:
         self._bench.events.changed.emit()
         return True
 
+    def ask_beside_others(self) -> None:
+        """Another policy: where the answers about the open object met others, as one step; not where it was changed."""
+        annotation = self._bench.wanted()
+        object_id, taken = annotation.object_id, annotation.committed.label_map
+        if taken is None or not self.is_live or not annotation.is_edited(object_id):
+            return
+        planes = [
+            plane
+            for plane in annotation.current.planes
+            if answers.is_as_answered(annotation, plane) and plane.cut(taken).any()
+        ]
+        if planes and not annotation.table.record.is_locked:
+            step = annotation.begin("segment")
+            for plane in planes:
+                self._ask(plane, None, step)
+
     def ask_missing(self, before: VolumePrompts, step: Step) -> None:
         """Ask where a step back or forth brought prompts back that had no answer yet; `before` it."""
         annotation = self._bench.wanted()

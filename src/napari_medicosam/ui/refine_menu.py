@@ -103,9 +103,17 @@ class RefineButton(QPushButton):
         """A labels layer that is not ours, chosen by the user; None without one."""
         session = self._session
         ours = set(session.own_layers)
+        shape = None if session.image is None else session.image.data.shape[: session.image.ndim]
         others = [one for one in session.viewer.layers if isinstance(one, Labels) and one not in ours]
         if not others:
             raise InputError("there is no labels layer beside ours: open or draw one first")
+        fitting = [one for one in others if shape is None or one.data.shape == shape]
+        if not fitting:
+            raise InputError(
+                f"no other labels layer lies on the grid of the image ({' x '.join(map(str, shape or ()))}), got "
+                + ", ".join(f"{one.name!r} ({' x '.join(map(str, one.data.shape))})" for one in others)
+            )
+        others = fitting
         names = [one.name for one in others]
         name, is_wanted = QInputDialog.getItem(self, title, "Labels layer", names, 0, False)
         return others[names.index(name)] if is_wanted else None

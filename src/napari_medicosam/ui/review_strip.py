@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, QTimer
 from qtpy.QtGui import QPainter, QPen
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_medicosam.ui.controls import button, told
+from napari_medicosam.ui.controls import button, keyed, told
 from napari_medicosam.ui.review_chart import ReviewChart, described
 from napari_medicosam.ui.review_looks import (
     AGREEMENT,
@@ -60,9 +60,14 @@ class ReviewStrip(QWidget):
         self._chart = ReviewChart(session=session)
         self._legend = _Legend()
         self._summary = ""
-        self._next = button("Next doubtful", "Go to the next slice that deserves a second look")
-        self._absent = button(
-            "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
+        self._next = keyed(
+            button("Next doubtful", "Go to the next slice that deserves a second look"), "next_doubtful"
+        )
+        self._absent = keyed(
+            button(
+                "Not here", "The object is not on this slice: remove it here, and let propagation stop here"
+            ),
+            "mark_absent",
         )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -96,7 +101,7 @@ class ReviewStrip(QWidget):
         self._summary = _summary(reviews, doubtful)
         self._next.setEnabled(bool(doubtful))
         is_there = session.record is not None and session.has_user_slices(session.object_id)
-        self._absent.setEnabled(is_there)
+        self._absent.setEnabled(is_there and session.can_prompt)
         self._next.setText(f"Next doubtful ({len(doubtful)})" if doubtful else "Next doubtful")
         self.setVisible(session.is_3d)
         self._on_step()

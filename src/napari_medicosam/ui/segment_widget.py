@@ -6,26 +6,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
+from qtpy import QtWidgets
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_medicosam.ui.clean_up_form import CleanUpForm
-from napari_medicosam.ui.controls import ScrollColumn, button, close_together, told
+from napari_medicosam.ui.controls import ScrollColumn, button, close_together, keyed, status_label, told
 from napari_medicosam.ui.docks import NarrowAgain
-from napari_medicosam.ui.help_panel import toggle_help
+from napari_medicosam.ui.help_panel import HELP_ACTION, toggle_help
 from napari_medicosam.ui.image_box import ImageBox
 from napari_medicosam.ui.key_map import on_keys_changed, with_keys
-from napari_medicosam.ui.model_choices import next_step
 from napari_medicosam.ui.more_settings import MoreSettings
+from napari_medicosam.ui.next_step import next_step
 from napari_medicosam.ui.object_list import ObjectList
 from napari_medicosam.ui.propagation_box import PropagationBox
 from napari_medicosam.ui.refine_menu import RefineButton
@@ -46,9 +47,7 @@ _TOOLS = {
     "box": ("Box", "Drag a box around the object; a slice has one box an object"),
 }
 _TOOLS_IN_A_ROW = 3
-_NARROW, _ROOM = 32, 10
-_STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; font-weight: bold; }"
-"""A blue that can be seen on the ground of light and dark themes."""
+_NARROW = 32
 _LABEL_FILES = (
     "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
     ";;DICOM segmentation (*.dcm);;OME-Zarr (*.zarr)"
@@ -89,7 +88,7 @@ class SegmentWidget(QWidget):
 
         self._save = button("Save labels …", "Write the labels with the geometry of the image")
         self._session_menu = SessionButton(session=self._session)
-        self._help = button("?", "Show all keys and mouse gestures")
+        self._help = keyed(button("?", "Show all keys and mouse gestures"), HELP_ACTION)
         self._help.setMaximumWidth(_NARROW)
         last = QHBoxLayout()
         last.addWidget(self._save, stretch=1)
@@ -109,11 +108,7 @@ class SegmentWidget(QWidget):
 
     def _state_part(self) -> QWidget:
         """What to do next, and what is running: always in sight."""
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
-        self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing() + _ROOM)
-        self._status.setStyleSheet(_STATUS_STYLE)
+        self._status = status_label()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setMaximumHeight(8)
@@ -129,11 +124,13 @@ class SegmentWidget(QWidget):
 
     def _prompt_part(self) -> QWidget:
         self._tools = {name: button(text, tip, checkable=True) for name, (text, tip) in _TOOLS.items()}
-        self._undo = button("Undo", "Take back the last step: prompt, stroke, propagation, commit …")
-        self._redo = button("Redo", "Do again what was taken back last")
+        self._undo = keyed(
+            button("Undo", "Take back the last step: prompt, stroke, propagation, commit …"), "undo"
+        )
+        self._redo = keyed(button("Redo", "Do again what was taken back last"), "redo")
         self._clear = button("Clear slice", "Remove this object's prompts and mask from the visible slice")
         self._another = button("", "")
-        self._segment = button("Segment", "Segment the slices whose prompts have changed")
+        self._segment = keyed(button("Segment", "Segment the slices whose prompts have changed"), "segment")
         part = QGroupBox("Prompt the object")
         grid = QGridLayout(part)
         close_together(grid)
@@ -165,8 +162,14 @@ class SegmentWidget(QWidget):
     def _connect(self) -> None:
         for name, tool in self._tools.items():
             tool.clicked.connect(lambda checked, name=name: self._on_tool_clicked(name, checked))
-        self._undo.clicked.connect(self._on_undo_clicked)
-        self._redo.clicked.connect(self._on_redo_clicked)
+        for keys, wanted, act in (
+            (QKeySequence.StandardKey.Undo, self._undo, self._on_undo_clicked),
+            (QKeySequence.StandardKey.Redo, self._redo, self._on_redo_clicked),
+        ):
+            wanted.clicked.connect(act)
+            here = QtWidgets.QShortcut(QKeySequence(keys), self)  # type: ignore[attr-defined]  # in Qt 6 elsewhere
+            here.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            here.activated.connect(act)
         self._another.clicked.connect(self._on_another_clicked)
         self._clear.clicked.connect(self._on_clear_clicked)
         self._cancel.clicked.connect(self._session.cancel)
@@ -205,7 +208,9 @@ class SegmentWidget(QWidget):
     def _on_progress(self, done: int, total: int, text: str) -> None:
         self._bar.setRange(0, total)
         self._bar.setValue(done)
-        self._status.setText(text)
+        self._bar.setToolTip(text)
+        if not self._session.is_only_preparing:  # nobody waits for that
+            self._status.setText(text)
 
     def _on_session_error(self, message: str) -> None:
         """It stays until the user goes on: what runs ends with it, and a notification soon goes."""
@@ -215,7 +220,7 @@ class SegmentWidget(QWidget):
     def _on_step(self) -> None:
         """Another slice has other masks to choose from."""
         self._another.setEnabled(self._session.has_candidates)
-        if not self._session.is_busy:
+        if not self._session.is_busy or self._session.is_only_preparing:
             self._show_next_step()
 
     def _on_saved(self, path: str) -> None:
@@ -223,16 +228,15 @@ class SegmentWidget(QWidget):
 
     def _refresh_state(self) -> None:
         session = self._session
-        has_image, has_prompts = session.image is not None, bool(session.prompts.planes)
-        chosen = session.tool
+        can_prompt, chosen = session.can_prompt, session.tool
         for name, tool in self._tools.items():
-            tool.setEnabled(has_image)
+            tool.setEnabled(can_prompt)
             tool.setChecked(name == chosen)
-        self._clear.setEnabled(has_prompts)
+        self._clear.setEnabled(can_prompt and (session.has_mask or bool(session.prompts.planes)))
         self._undo.setEnabled(session.can_undo)
         self._redo.setEnabled(session.can_redo)
         self._more.refresh()
-        self._segment.setVisible(not session.is_live)
+        self._segment.setVisible(not session.is_live or session.has_unasked_prompts)
         self._segment.setEnabled(session.has_unasked_prompts)
         self._objects.refresh()
         self._refine.refresh()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from napari_medicosam.io.image_series import SeriesItem
+    from napari_medicosam.ui.layers import Tool
     from napari_medicosam.ui.runner import Report
     from napari_medicosam.ui.series_records import Found, OpenedImage, Saved
     from napari_medicosam.ui.session import AnnotationSession
@@ -84,22 +85,25 @@ class SeriesSession(SeriesBase):
     ) -> None:
         """Begin or resume a series: arguments as of `io.image_series.ImageSeries`.
 
-        Opens the image that was saved last, or, when that is done, the next one. An image that is open is saved first.
+        Opens the image that was saved last, or, when that is done, the next one. An image that is open is saved first;
+        when it is one of these, it stays open, prompts, undo and all, and the folder is only listed again.
         """
         choice = FolderChoice(Path(folder), _path(output), _path(initial_masks), pattern)
-        find = partial(SeriesFiles.resume, choice, skip_done=self.skip_done)
+        is_known = choice == self.choice and self._open is not None and self._open.is_there
+        stay_at = self.item if is_known else None
+        find = partial(SeriesFiles.resume, choice, skip_done=self.skip_done, stay_at=stay_at)
         self._turns.begin("Opening the folder", partial(self._turn, find))
 
     def next(self) -> None:
         """Save this image and open the next one; with `skip_done`, after the last come the first."""
-        self._go(self._behind)
+        self._go_on()
 
     def previous(self) -> None:
         """Save this image and open the one before it, done or not."""
         self._go(lambda files, item: iter(()) if item is None else files.before(item))
 
     def go_to(self, image: str | int) -> None:
-        """Save this image and open another one.
+        """Save this image and open another one; go back to this one from an image that is not of the series.
 
         Args:
             image: its name, or its place in `items`.
@@ -117,7 +121,9 @@ class SeriesSession(SeriesBase):
             raise InputError(
                 f"no image {image!r} in this series: wanted a name such as {names[0]!r}, or 0 to {len(names) - 1}"
             )
-        if item != self.item or self._open is None or not self._open.is_there:
+        if self._open is not None and self._open.is_there and item == self.item:
+            self._open.use()
+        else:
             self._go(lambda _files, _item: iter((item,)))
 
     def save(self) -> None:
@@ -133,7 +139,7 @@ class SeriesSession(SeriesBase):
         """
         self._check_open()
         if go_on:
-            self._go(self._behind, finished=True)
+            self._go_on(finished=True)
         else:
             self._turns.begin("Saving", partial(self._turn, None, True))
 
@@ -151,21 +157,23 @@ class SeriesSession(SeriesBase):
 
     # ------------------------------------------------------------------ going on
 
-    def _behind(self, files: SeriesFiles, item: SeriesItem | None) -> Iterator[SeriesItem]:
-        return files.behind(item, skip_done=self.skip_done)
+    def _go_on(self, finished: bool | None = None) -> None:
+        """Save this image, then open the next one."""
+        find = partial(self._wanted_files().next_of, self._last, skip_done=self.skip_done)
+        self._begin(find, finished)
 
-    def _go(
-        self,
-        candidates: Callable[[SeriesFiles, SeriesItem | None], Iterator[SeriesItem]],
-        finished: bool | None = None,
-    ) -> None:
+    def _go(self, candidates: Callable[[SeriesFiles, SeriesItem | None], Iterator[SeriesItem]]) -> None:
         """Save this image, then open the first of others that can be read."""
         files, item, skip_done = self._wanted_files(), self._last, self.skip_done
 
         def find(report: Report) -> Found:
             return files.first_readable(candidates(files, item), report, skip_done=skip_done)
 
-        self._turns.begin("Opening" if item is None else "Going on", partial(self._turn, find, finished))
+        self._begin(find)
+
+    def _begin(self, find: Callable[[Report], Found], finished: bool | None = None) -> None:
+        activity = "Opening" if self._last is None else "Going on"
+        self._turns.begin(activity, partial(self._turn, find, finished))
 
     def _turn(
         self,
@@ -214,7 +222,8 @@ class SeriesSession(SeriesBase):
             self._end()
         elif self._num_changes != num_changes and self._open is not None:
             # Somebody went on drawing while the next image was being read.
-            is_same = turn.found.opened is not None and turn.found.opened.item == self.item
+            opened = turn.found.opened
+            is_same = turn.found.stays or (opened is not None and opened.item == self.item)
             self._turns.once_idle(partial(again, find) if is_same else partial(again, None, found=turn.found))
         else:
             self._take_found(turn.found)
@@ -225,32 +234,43 @@ class SeriesSession(SeriesBase):
                 self._unsaved = None
             if self._open is not None:
                 self._open.take(one)
+            name = one.work.item.name
+            if one.is_empty and self._statuses.get(name) != "done":
+                self._tell(f"{name} is marked as done without objects", show_info)
             if one.work.item in self.items:
-                self._statuses[one.work.item.name] = one.status
+                self._statuses[name] = one.status
             if one.is_written:
                 self.events.saved.emit(str(one.work.item.label_path))
 
     def _take_found(self, found: Found) -> None:
         """Show the next image in the place of this one, or say that there is none."""
+        tool = self.session.tool  # it goes with the layers of this image
         if found.files is not self._files:
             self._take_series(found)
         for name, reason in found.unreadable.items():
             if name not in self._unreadable or found.opened is None:  # said once is enough, when it goes on
                 self._tell(f"Passed over: {reason}", show_warning)
         self._unreadable |= found.unreadable
+        if found.stays:
+            self._read_ahead(found)
+            self._end(found.remark)
+            return
         if found.opened is None:
-            self._end("" if found.unreadable else self._end_text(), show_info)
+            self._end("" if found.unreadable else self._end_text, show_info)
             return
         self._leave()
-        self._show(found, found.opened)
+        self._show(found, found.opened, tool)
 
     def _take_series(self, found: Found) -> None:
-        """Go through another series from here on."""
-        self._leave()
+        """Go through another series from here on, or through this one as it was listed again."""
+        if not found.stays:
+            self._leave()
+            self._last = None
         if self._files is not None:
             self._files.close()
-        self._files, self._statuses = found.files, dict(found.statuses)
-        self._unreadable, self._last = {}, None
+        self._files, self._statuses, self._unreadable = found.files, dict(found.statuses), {}
+        if found.stays:
+            return
         before = self.session.classes
         classes = joined_classes(before, found.files.classes)
         if classes != before:
@@ -260,30 +280,25 @@ class SeriesSession(SeriesBase):
                 "The label classes are those of this series now: the others have the same ids", show_info
             )
 
-    def _show(self, found: Found, opened: OpenedImage) -> None:
+    def _show(self, found: Found, opened: OpenedImage, tool: Tool) -> None:
         self._last, name = opened.item, opened.item.name
         self._unreadable.pop(name, None)
         self._statuses[name] = opened.status
         try:
-            self._open = SeriesImage(self.session, opened)
+            self._open = SeriesImage(self.session, opened, tool)
         except FileError as error:
             self._unreadable[name] = str(error)
             self._end(str(error), show_error)
             return
         for complaint in self._open.complaints:
             self._tell(complaint, show_warning)
-        if self.reads_ahead:
-            found.files.read_ahead(found.following)
-        self._end()
+        self._read_ahead(found)
+        self._end(found.remark)
         self.events.opened.emit(name)
 
-    def _end_text(self) -> str:
-        progress = self.progress
-        if progress.done == progress.total:
-            return f"All {progress.total} images are done."
-        if self.skip_done and self.item is not None:
-            return f"This is the last image to do: {progress}."
-        return f"There is no image further on: {progress}."
+    def _read_ahead(self, found: Found) -> None:
+        if self.reads_ahead:
+            found.files.read_ahead(found.following)
 
     def _leave(self) -> None:
         left, self._open = self._open, None

@@ -36,6 +36,7 @@ class SeriesBar(QWidget):
         super().__init__(parent)
         self._session = session
         self._series: SeriesSession | None = None
+        self._is_aside = False
         self._text = _ElidedLabel()
         self._next = button("Save and next", TIPS[NEXT])
         self._more = QPushButton()
@@ -47,15 +48,18 @@ class SeriesBar(QWidget):
         self._previous = _entry(menu, "Previous")
         self._more.setMenu(menu)
         self._more.setMaximumWidth(self._more.sizeHint().height())
+        self._back = button("", "Go on with the open image of the series")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
         row.addWidget(self._text, stretch=1)
         row.addWidget(self._next)
         row.addWidget(self._more)
+        row.addWidget(self._back)
         self._next.clicked.connect(self._on_next_clicked)
         self._done.triggered.connect(self._on_done_triggered)
         self._previous.triggered.connect(self._on_previous_triggered)
+        self._back.clicked.connect(self._on_back_clicked)
         session.events.changed.connect(self._on_session_changed)
         on_keys_changed(self._show_keys)
         self._show_keys()
@@ -72,7 +76,11 @@ class SeriesBar(QWidget):
         self.setVisible(series is not None and bool(series.items))
         if series is None or not series.items:
             return
-        item, is_free = series.item, not series.is_busy
+        item, is_free, self._is_aside = series.item, not series.is_busy, series.is_aside
+        for control in (self._next, self._more):
+            control.setVisible(not self._is_aside)
+        self._back.setVisible(self._is_aside)
+        self._back.setEnabled(is_free)
         self._next.setEnabled(is_free)
         self._done.setEnabled(is_free and item is not None)
         self._previous.setEnabled(is_free and item is not None and item != series.items[0])
@@ -80,13 +88,17 @@ class SeriesBar(QWidget):
             self._text.show_text(series.activity)
         elif item is None:
             self._text.show_text(f"Image series: {series.progress}")
+        elif self._is_aside:
+            self._text.show_text("Not of the series")
+            self._back.setText(f"Back to image {series.items.index(item) + 1}")
         else:
             said = f"Image {series.items.index(item) + 1} of {len(series.items)}"
             is_done = series.status(item) == "done"
             self._text.show_text(f"{said}{', done' if is_done else ''} – ", stem_of(item.image_path))
 
     def _on_session_changed(self) -> None:
-        if self._session.series is not self._series:
+        series = self._session.series
+        if series is not self._series or (series is not None and series.is_aside != self._is_aside):
             self.refresh()
 
     def _on_opened(self, _name: str) -> None:
@@ -105,6 +117,11 @@ class SeriesBar(QWidget):
         if self._series is not None:
             with told():
                 self._series.mark_done(go_on=True)
+
+    def _on_back_clicked(self) -> None:
+        if self._series is not None and self._series.item is not None:
+            with told():
+                self._series.go_to(self._series.item.name)
 
     def _on_previous_triggered(self) -> None:
         if self._series is not None:

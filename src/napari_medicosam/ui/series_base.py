@@ -23,7 +23,8 @@ class SeriesEvents(SignalGroup):
     """What a series tells, always on the GUI thread.
 
     changed(): images, how far they are, which one is open, what is going on. opened(name), saved(path): of an image
-    and of its label file. told(message): what went wrong, or that the end is reached; also shown as a notification.
+    and of its label file. told(message): what went wrong, that the end is reached, and the like; also shown as a
+    notification.
     """
 
     changed = Signal()
@@ -74,6 +75,11 @@ class SeriesBase:
         """The image that is open."""
         return None if self._open is None else self._open.item
 
+    @property
+    def is_aside(self) -> bool:
+        """True while the session works on another image than the one that is open."""
+        return self._open is not None and not self._open.is_in_use
+
     def status(self, item: SeriesItem) -> Status:
         """How far an image is: "todo", "started" (labels to go on from) or "done"."""
         return self._statuses[item.name]
@@ -87,6 +93,16 @@ class SeriesBase:
         """How many images are done, started and untouched."""
         counts = Counter(self._statuses.values())
         return SeriesProgress(counts["done"], counts["started"], counts["todo"])
+
+    @property
+    def _end_text(self) -> str:
+        """What there is to say when no image comes next."""
+        progress = self.progress
+        if progress.done == progress.total:
+            return f"All {progress.total} images are done."
+        if self.skip_done and self.item is not None:
+            return f"This is the last image to do: {progress}."
+        return f"There is no image further on: {progress}."
 
     @property
     def report(self) -> str:

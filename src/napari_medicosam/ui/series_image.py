@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_medicosam.io.image_series import SeriesItem
+    from napari_medicosam.ui.layers import Tool
     from napari_medicosam.ui.series_records import OpenedImage, Saved
     from napari_medicosam.ui.session import AnnotationSession
 
@@ -26,6 +27,7 @@ class SeriesImage:
     Args:
         session: of the viewer.
         opened: what was read.
+        tool: that was chosen on the image before; it is kept, as far as a slice is shown.
 
     Attributes:
         item: which image.
@@ -35,7 +37,7 @@ class SeriesImage:
         FileError: when its saved labels cannot be used: without them, saving would replace them. Nothing is shown.
     """
 
-    def __init__(self, session: AnnotationSession, opened: OpenedImage) -> None:
+    def __init__(self, session: AnnotationSession, opened: OpenedImage, tool: Tool = "") -> None:
         self.item: SeriesItem = opened.item
         self.complaints = list(opened.complaints)
         self._session = session
@@ -57,6 +59,9 @@ class SeriesImage:
         with suppress(InputError):  # 3D rendering shows no slice
             session.go_to(session.num_slices // 2)
         session.prepare()
+        if tool:  # only then it needs our layers
+            with suppress(InputError):
+                session.tool = tool
 
     def _begin_with(self, known: KnownLabels) -> None:
         """Go on from labels that were read; without any, there is nothing to go on from."""
@@ -84,6 +89,15 @@ class SeriesImage:
     def is_there(self) -> bool:
         """False when somebody took it out of the viewer."""
         return self._layer in self._session.viewer.layers
+
+    @property
+    def is_in_use(self) -> bool:
+        """False while the session works on another image."""
+        return self._session.image is self._layer
+
+    def use(self) -> None:
+        """Have the session work on it again."""
+        self._session.set_image(self._layer)
 
     def captured(self, finished: bool | None = None) -> LabelWork | None:
         """The labels as they are now, to be saved; None when there is nothing that could be."""

@@ -95,12 +95,21 @@ class LabelWork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What came of a `LabelWork`: how far the image is, what needs no saving now, and whether a file was written."""
+    """What came of a `LabelWork`.
+
+    Attributes:
+        work: what was asked.
+        status: how far the image is.
+        known: what needs no saving now.
+        is_written: whether a file was.
+        is_empty: the image was marked as done, and nothing is on it.
+    """
 
     work: LabelWork
     status: Status
     known: KnownLabels
     is_written: bool
+    is_empty: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +122,8 @@ class Found:
         unreadable: why images were passed over.
         statuses: how far all images are, where that was asked.
         following: which image will be wanted after it, as it seems.
+        remark: what to say about it.
+        stays: the image that is open stays as it is; only the folder was listed again.
     """
 
     files: SeriesFiles
@@ -120,6 +131,8 @@ class Found:
     unreadable: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)
     following: SeriesItem | None = None
+    remark: str = ""
+    stays: bool = False
 
 
 def joined_classes(session: LabelClasses, series: LabelClasses) -> LabelClasses:

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QTableWidget,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_medicosam.ui.controls import button, swatch, told
+from napari_medicosam.ui.controls import ScrollColumn, button, status_label, swatch, told
 from napari_medicosam.ui.docks import NarrowAgain
 from napari_medicosam.ui.key_map import on_keys_changed, with_keys
 from napari_medicosam.ui.series_bar import DONE_NEXT, NEXT, PREVIOUS, TIPS
@@ -118,7 +117,9 @@ class SeriesWidget(QWidget):
         self._pattern.setPlaceholderText("all")
         self._pattern.setToolTip("Which file names count, such as *_ct.nii.gz; empty for all")
         self._open = button(
-            "Open series", "List the folder and go on where work was saved last; saves an open image first"
+            "Open series",
+            "List the folder and go on where work was saved last; an image that is open is saved, and stays if it is "
+            "of this series",
         )
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
@@ -140,19 +141,19 @@ class SeriesWidget(QWidget):
         buttons = QGridLayout()
         for place, one in enumerate((self._previous, self._next, self._done, self._done_next)):
             buttons.addWidget(one, *divmod(place, 2))
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
-
+        self._status = status_label()
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(form)
+        column.addWidget(self._open)
+        column.addWidget(self._build_table(), stretch=1)
+        column.addWidget(self._bar)
+        column.addWidget(self._skip)
         layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self._open)
-        layout.addWidget(self._build_table(), stretch=1)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._skip)
-        layout.addLayout(buttons)
         layout.addWidget(self._status)
+        layout.addWidget(ScrollColumn(content), stretch=1)
+        layout.addLayout(buttons)
 
     def _build_table(self) -> QTableWidget:
         self._table = QTableWidget(0, 2)

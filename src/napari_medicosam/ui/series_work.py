@@ -55,11 +55,20 @@ class SeriesFiles:
         self.classes = series.classes
 
     @classmethod
-    def resume(cls, choice: FolderChoice, report: Report, *, skip_done: bool) -> Found:
-        """List a folder and read the image to go on with. Raises as `ImageSeries`."""
+    def resume(
+        cls, choice: FolderChoice, report: Report, *, skip_done: bool, stay_at: SeriesItem | None = None
+    ) -> Found:
+        """List a folder and read the image to go on with, unless one that is open is still there to stay at.
+
+        Raises as `ImageSeries`.
+        """
         report(0, 0, f"Listing {choice.folder} …")
         files = cls(ImageSeries(choice.folder, choice.output, choice.initial_masks, choice.pattern), choice)
         statuses = files._statuses(report)
+        if stay_at in files.items:
+            following = files._following(stay_at, skip_done=skip_done)
+            remark = f"This series is open already; listed again: {files.report}"
+            return Found(files, None, statuses=statuses, following=following, remark=remark, stays=True)
         candidates = files._resumed(statuses, skip_done=skip_done)
         return replace(files.first_readable(candidates, report, skip_done=skip_done), statuses=statuses)
 
@@ -94,6 +103,19 @@ class SeriesFiles:
     def before(self, item: SeriesItem) -> Iterator[SeriesItem]:
         """The images before this one, nearest first, done or not."""
         yield from reversed(self.items[: self.items.index(item)])
+
+    def next_of(self, item: SeriesItem | None, report: Report, *, skip_done: bool) -> Found:
+        """The first image behind this one that can be read; where it begins anew for that, it says so."""
+        found = self.first_readable(self.behind(item, skip_done=skip_done), report, skip_done=skip_done)
+        if item is None or found.opened is None:
+            return found
+        place = self.items.index(found.opened.item)
+        if place > self.items.index(item):
+            return found
+        return replace(
+            found,
+            remark=f"That was the last one; back to the first image that is not done: {place + 1} of {len(self.items)}",
+        )
 
     def first_readable(self, candidates: Iterable[SeriesItem], report: Report, *, skip_done: bool) -> Found:
         """The first of these images that can be read; the others are passed over."""
@@ -206,7 +228,8 @@ class SeriesFiles:
                 self._series.mark_done(item, shape)
             elif work.finished is False:
                 self._series.mark_started(item)
-            return Saved(work, self._series.status(item), known, bool(is_needed))
+            is_empty = bool(work.finished) and (known.labels is None or not known.labels.any())
+            return Saved(work, self._series.status(item), known, bool(is_needed), is_empty)
 
     def save_all(self, works: Iterable[LabelWork | None]) -> Turn:
         """Save one after another; where one fails, the others are saved all the same."""

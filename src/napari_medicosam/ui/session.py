@@ -24,7 +24,6 @@ from napari_medicosam.ui.session_objects import ObjectMethods
 from napari_medicosam.ui.session_prompts import PromptMethods
 from napari_medicosam.ui.session_saving import SavingMethods
 from napari_medicosam.ui.session_settings import SettingsMethods
-from napari_medicosam.ui.session_volume import VolumeMethods
 from napari_medicosam.ui.windowing import Windowing
 
 if TYPE_CHECKING:
@@ -42,9 +41,7 @@ _LONGEST_WAIT = 2e6
 """Seconds, three weeks: Qt counts milliseconds in 32 bits."""
 
 
-class AnnotationSession(
-    ObjectMethods, ClassMethods, PromptMethods, VolumeMethods, SettingsMethods, SavingMethods
-):
+class AnnotationSession(ObjectMethods, ClassMethods, PromptMethods, SettingsMethods, SavingMethods):
     """Objects, prompts and masks of the images of one viewer.
 
     All methods are for the GUI thread and return at once; what takes long runs on a worker (`wait` waits).
@@ -72,6 +69,7 @@ class AnnotationSession(
         self.windowing = Windowing(self)
         """Windows to offer for the image, and the tie to its layer's contrast limits."""
         self._is_closed = False
+        self._num_preparing = 0
         self._debris: list[Any] = []
         self._removed: list[str] = []
         self._tidying = QTimer()
@@ -139,6 +137,7 @@ class AnnotationSession(
         if layer is not None and not (isinstance(layer, Image) and layer in self.viewer.layers):
             raise InputError(f"wanted an image layer of this viewer, got {layer!r}")
         annotation = None if layer is None else self._images.last_of(layer)
+        self._pipeline.propagations.interrupt()
         self.cancel()
         if self._annotation is not None:
             self._annotation.effort.rest()
@@ -146,8 +145,7 @@ class AnnotationSession(
         self._layers.come_into_sight()
         if annotation is not None and self._layers.time() != annotation.time:
             self._on_time_changed(self._layers.time())
-        if annotation is not None and self.is_live and not annotation.table.record.is_locked:
-            self._pipeline.questions.ask_unasked()  # what was cancelled when another image came
+        self._ask_unasked()  # what was cancelled when another image came
         self.events.changed.emit()
 
     def lay(self, where: Where, layer: Layer | None = None) -> None:
@@ -181,7 +179,19 @@ class AnnotationSession(
             return  # no slice is shown: nothing to be ahead of
         pixels = np.array(plane.cut(annotation.volume))
         task = partial(self._worker.prepare, self._settings(), plane, pixels)
-        self._runner.submit(task, lambda _: self.events.changed.emit(), key="prepare")
+        self._num_preparing += 1
+        self._runner.submit(
+            task, lambda _: self.events.changed.emit(), key="prepare", on_end=self._on_prepared
+        )
+
+    @property
+    def is_only_preparing(self) -> bool:
+        """True while nothing runs that anybody waits for: see `prepare`."""
+        is_asked = self._pipeline.questions.is_waiting or self._pipeline.propagations.is_running
+        return self._num_preparing > 0 and not is_asked
+
+    def _on_prepared(self) -> None:
+        self._num_preparing -= 1
 
     def cancel(self) -> None:
         """Stop whatever runs. Slices that are done stay."""

@@ -83,6 +83,7 @@ class SessionBase:
         is_local(str(name))  # raises for a name that nobody knows
         self._model = str(name)
         self._images.forget_answers()
+        self._ask_unasked()
         self.events.changed.emit()
 
     @property
@@ -119,6 +120,17 @@ class SessionBase:
             return None
 
     @property
+    def is_in_sight(self) -> bool:
+        """False where the viewer is beside the image, at none of its slices, or shows none (3D)."""
+        return self._annotation is not None and self._layers.is_at_a_slice
+
+    @property
+    def can_prompt(self) -> bool:
+        """True where a prompt would do something: on a slice of the image, and for an object that is not locked."""
+        known = self._annotation
+        return known is not None and not known.table.record.is_locked and self.slice_index is not None
+
+    @property
     def time(self) -> int:
         """The time point that is annotated; 0 for an image without."""
         return 0 if self._annotation is None else self._annotation.time
@@ -129,6 +141,12 @@ class SessionBase:
 
     def _wanted(self) -> Annotation:
         return self._layers.wanted()
+
+    def _ask_unasked(self) -> None:
+        """What was cancelled, or failed, is asked again where masks follow prompts by themselves."""
+        annotation, questions = self._annotation, self._pipeline.questions
+        if annotation is not None and questions.is_live and not annotation.table.record.is_locked:
+            questions.ask_unasked()
 
     def _settings(self) -> ServiceSettings:
         return self._settings_on(self._wanted().volume)

@@ -31,8 +31,8 @@ from napari_medicosam.predict.zoom import ZoomRule
 from napari_medicosam.ui import layers
 from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.journals import Journals, begin_log, touch_all
-from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.session_tasks import FoundSession, find_session, save_session, weights_here
+from napari_medicosam.ui.session_volume import VolumeMethods
 from napari_medicosam.ui.slice_scores import find_scores, saved_scores, take_scores
 from napari_medicosam.ui.spacing import spacing_mm
 from napari_medicosam.weights.catalogue import find_entry
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _PROBE = np.array([[[0.0, 1.0]]])
 
 
-class KeepingMethods(SessionBase):
+class KeepingMethods(VolumeMethods):
     """The whole session as a file, and back; and the journal that is written meanwhile."""
 
     _journals: Journals | None = None
@@ -280,6 +280,7 @@ class KeepingMethods(SessionBase):
             self.classes = state.classes
         self._layers.show(self._images.at_time(made[-1], self._layers.time()))
         self._show_object()
+        self.go_to_object()
 
     def _take_model(self, made_with: ModelUse) -> None:
         """Go on with the model of a session; say so where it is not here, or has other weights here."""

@@ -100,15 +100,18 @@ class ObjectMethods(SessionBase):
 
     @property
     def commit_policy(self) -> CommitPolicy:
-        """What wins where objects meet."""
+        """What wins where objects meet. Settable: answers about the open object, beside others, are asked for again."""
         return self._wanted().policy
 
     @commit_policy.setter
     def commit_policy(self, policy: CommitPolicy) -> None:
         if not isinstance(policy, CommitPolicy):
             raise InputError(f"wanted a CommitPolicy, got {policy!r}")
+        is_another = policy != self._wanted().policy
         for known in self._images.times_of(self._wanted().image):
             known.policy = policy
+        if is_another:
+            self._pipeline.questions.ask_beside_others()
         self.events.changed.emit()
 
     def new_object(self, name: str | None = None, class_id: int | None = None) -> int:

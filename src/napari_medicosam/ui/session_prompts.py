@@ -190,9 +190,8 @@ class PromptMethods(SessionBase):
 
     @is_live.setter
     def is_live(self, is_live: bool) -> None:
-        self._pipeline.questions.is_live = is_live = yes_or_no(is_live, "is_live")
-        if is_live and self._annotation is not None and not self._annotation.table.record.is_locked:
-            self._pipeline.questions.ask_unasked()
+        self._pipeline.questions.is_live = yes_or_no(is_live, "is_live")
+        self._ask_unasked()
         self.events.changed.emit()
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SavingMethods(KeepingMethods):
-    """Files for others; a session's own are those of `KeepingMethods`."""
+    """Files for others; a session's own are those of `KeepingMethods`, and volumes those of `VolumeMethods`."""
 
     _saving: Saving
 

@@ -84,4 +84,5 @@ class SettingsMethods(SessionBase):
     def _forget_answers(self) -> None:
         """Logits of another model or window are no hint for this one; masks are."""
         self._images.forget_answers()
+        self._ask_unasked()
         self.events.changed.emit()

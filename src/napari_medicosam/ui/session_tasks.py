@@ -120,7 +120,7 @@ def _not_there(path: Path, wanted: ImageReference, offered: Sequence[Volumes]) -
         if same_shape
         else f"{len(offered)} open, none of this shape"
     )
-    return f"{path} belongs to an image of shape {shape} that is not open (got {got}): open that image first"
+    return f"open the scan of this session first: {path} belongs to an image of shape {shape}, got {got}"
 
 
 def _shape_of(volumes: Volumes) -> tuple[int, ...]:

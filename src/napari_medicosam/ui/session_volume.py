@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.02
 """For finding out on which slices an object is, before the window gets its turn again."""
 
+_CORRECTIONS = frozenset({"prompt", "move", "segment", "candidate", "paint", "absent", "clear"})
+"""Steps, by the first word of their kind, after which there is more to propagate."""
+
 
 class VolumeMethods(SessionBase):
     """The current object, or several, through the volume."""
@@ -112,6 +115,25 @@ class VolumeMethods(SessionBase):
         """True when the user prompted, painted or approved an object on a slice: it can be propagated from there."""
         object_id = whole_number(object_id, "the id of an object")
         return self._annotation is not None and bool(self._annotation.user_planes_of(object_id))
+
+    @property
+    def was_cut_off(self) -> bool:
+        """True when the last propagation of the current object was stopped before it was through."""
+        annotation = self._annotation
+        return annotation is not None and annotation.object_id in annotation.cut_off
+
+    @property
+    def is_corrected(self) -> bool:
+        """True when the current object was prompted, painted or changed otherwise since it was propagated last."""
+        annotation = self._annotation
+        for step in reversed([] if annotation is None else annotation.history.done):
+            if annotation is None or step.object_id != annotation.object_id:
+                continue
+            if step.kind in ("propagate", "interpolate"):
+                return False
+            if step.kind.split()[0] in _CORRECTIONS:
+                return True
+        return False
 
     def propagate(
         self,

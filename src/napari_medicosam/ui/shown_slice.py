@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from napari_medicosam.core.geometry import SlicePlane
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import layers
-from napari_medicosam.ui.laying import check_has_slices, squeeze_of
+from napari_medicosam.ui.laying import check_has_slices
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -71,24 +72,28 @@ class ShownSlice:
         if abs(step) > 1e-9:  # 0: turned by a right angle, where napari shows no such slice
             dims.set_point(dims.ndim + axis, (index - first) / step)
 
-    def come_into_sight(self) -> None:
-        """Show the middle slice of an image that is turned, where the viewer is at none of its slices.
-
-        Napari shows the middle of what an image takes up in the world, and draws its slices elsewhere.
-        """
-        annotation = self.annotation
-        if annotation is None or annotation.image.ndim < 3:
-            return
+    @property
+    def is_at_a_slice(self) -> bool:
+        """False where the viewer is beside the image, or shows no slices."""
         try:
             axis = self.axis()
         except InputError:  # 3D rendering
+            return False
+        annotation = self.wanted()
+        if annotation.image.ndim < 3:
+            return True
+        return -0.5 <= self._position()[axis - 3] < annotation.shape_zyx[axis] - 0.5
+
+    def come_into_sight(self) -> None:
+        """Show the middle slice of an image where the viewer is beside it, as of a scan of another region.
+
+        For one that is turned, napari itself shows the middle of what it takes up in the world, and draws its slices
+        elsewhere.
+        """
+        if self.annotation is None or self.is_at_a_slice:
             return
-        count = annotation.shape_zyx[axis]
-        if (
-            squeeze_of(self._viewer, annotation.image) > 0
-            and not -0.5 <= self._position()[axis - 3] < count - 0.5
-        ):
-            self.go_to(count // 2)
+        with suppress(InputError):  # 3D rendering
+            self.go_to(self.annotation.shape_zyx[self.axis()] // 2)
 
     def _position(self, point: Any = None) -> tuple[float, ...]:
         """Where the viewer (or a point of the world) is in the image, in voxels, as napari slices it.

@@ -60,7 +60,9 @@ class WindowBox(QWidget):
             checkable=True,
         )
         self._show = button(
-            "Show", "See what the model sees: the layer's contrast limits become those of the window"
+            "Show",
+            "See what the model sees: the layer's contrast limits are those of the window, and of each that you choose",
+            checkable=True,
         )
         word, numbers = QHBoxLayout(), QHBoxLayout()
         word.addWidget(self._preset, stretch=1)
@@ -100,7 +102,8 @@ class WindowBox(QWidget):
             field.setEnabled(session.image is not None)
         self._follow.setEnabled(windowing.has_contrast)
         self._follow.setChecked(windowing.follow_contrast)
-        self._show.setEnabled(windowing.has_contrast and shown is not None)
+        self._show.setEnabled(windowing.has_contrast)
+        self._show.setChecked(windowing.shows_window)
 
     def _fill_presets(self) -> None:
         self._preset.clear()
@@ -140,9 +143,10 @@ class WindowBox(QWidget):
             self._windowing.follow_contrast = checked
         self.refresh()
 
-    def _on_show_clicked(self) -> None:
+    def _on_show_clicked(self, checked: bool) -> None:
         with told():
-            self._windowing.show_in_viewer()
+            self._windowing.shows_window = checked
+        self.refresh()
 
 
 def _number_field(tip: str) -> QLineEdit:

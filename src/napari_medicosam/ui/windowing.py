@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -55,6 +55,8 @@ class Windowing:
     def __init__(self, session: AnnotationSession) -> None:
         self._session = session
         self._followed: Image | None = None
+        self._shown: tuple[Any, Any] | None = None
+        """Which image was given which contrast limits last, while they follow the window; None while they do not."""
         self._set_by_us = ""
         self._is_ct: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
         self._ranged: WeakSet[Image] = WeakSet()
@@ -134,6 +136,38 @@ class Windowing:
         image.contrast_limits = shown
 
     @property
+    def shows_window(self) -> bool:
+        """True while the contrast limits of the layer follow the window, whichever is annotated and chosen.
+
+        What the user does to them in between stays until another window is chosen.
+
+        Raises:
+            InputError: when it is set without a grey image.
+        """
+        return self._shown is not None
+
+    @shows_window.setter
+    def shows_window(self, wanted: bool) -> None:
+        if yes_or_no(wanted, "shows_window"):
+            self._grey_image()
+            self._listen_to(None)
+            self._shown = None, None
+            self._show_again()
+        else:
+            self._shown = None
+        self._session.events.changed.emit()
+
+    def _show_again(self) -> None:
+        """Another image or window, or one that is measured by now."""
+        image = self._session.image
+        if self._shown is None or image is None or not self.has_contrast:
+            return
+        shown = self.shown_range
+        if shown is not None and self._shown != (ref(image), shown):
+            self._shown = ref(image), shown
+            image.contrast_limits = shown
+
+    @property
     def follow_contrast(self) -> bool:
         """True while the window follows the contrast limits of the layer, whichever is annotated.
 
@@ -150,6 +184,7 @@ class Windowing:
             return
         if wanted:
             self._listen_to(self._grey_image())
+            self._shown = None
             self._take_contrast()
         else:
             self._listen_to(None)
@@ -191,6 +226,7 @@ class Windowing:
         """Another image is followed from now on; a window that somebody else set ends the following."""
         session = self._session
         self._open_range(session.image)
+        self._show_again()
         if self._followed is None:
             return
         if session.window != self._set_by_us or not self.has_contrast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -86,8 +87,19 @@ class Workbench:
         """What went wrong becomes a notification and an event; what is not the user's goes to the log, too."""
         if isinstance(error, MedicoSamError):
             message = str(error)
+            if _is_of_full_disk(error):  # what can be done about it first: napari shows one line
+                message = f"the disk is full: free some space, or choose another folder. {message}"
         else:
             log_failure("a task of MedicoSAM failed", error)
             message = f"{type(error).__name__}: {error} (details in the log)"
         show_error(message)
         self.events.error.emit(message)
+
+
+def _is_of_full_disk(error: BaseException | None) -> bool:
+    """True for an error that was caused by one of a disk without space."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
