@@ -9,6 +9,7 @@ from qtpy.QtTest import QTest
 
 from napari_medicosam.ui import keys
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
+from napari_medicosam.ui.segment_widget import SegmentWidget
 
 
 def test_our_keys_are_free_in_napari():
@@ -110,3 +111,35 @@ def test_keys_without_an_image_of_ours_do_nothing(make_session, image, notices):
     session.set_image(None)
     keys._run(lambda _: session, lambda known: known.commit(), viewer)
     assert not notices
+
+
+@pytest.mark.parametrize("tool", ["point+", "box", "scribble+"])
+def test_ctrl_z_takes_a_step_back_whatever_the_tool_is_and_in_the_dock(make_session, tool, qtbot):
+    viewer, session = make_session(show=True)
+    widget = SegmentWidget(session=session)
+    viewer.window.add_dock_widget(widget)
+    session.add_box(6, (5, 5, 25, 25))
+    session.add_box(8, (5, 5, 25, 25))
+    session.tool = tool
+    native, control = viewer.window._qt_viewer.canvas.native, Qt.KeyboardModifier.ControlModifier
+    QTest.keyClick(native, Qt.Key.Key_Z, control)
+    assert len(session.prompts.boxes) == 1
+    QTest.keyClick(native, Qt.Key.Key_Z, control | Qt.KeyboardModifier.ShiftModifier)
+    assert len(session.prompts.boxes) == 2
+    table = widget._objects._table
+    viewer.window._qt_window.activateWindow()
+    table.setFocus()
+    QTest.keyClick(table, Qt.Key.Key_Z, control)
+    assert len(session.prompts.boxes) == 1
+
+
+def test_tooltips_name_the_keys_and_follow_them(make_session):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    assert widget._undo.toolTip().endswith("(U)")
+    assert widget._objects._new.toolTip().endswith("(N)")
+    action_manager.unbind_shortcut("napari-medicosam:undo")
+    assert widget._undo.toolTip().endswith("…")
+    action_manager.bind_shortcut("napari-medicosam:undo", "U")
+    assert widget._undo.toolTip().endswith("(U)")
+    widget.close()

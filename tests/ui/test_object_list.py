@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLineEdit
 
 from napari_medicosam.core.label_classes import LabelClasses, default_colour
 from napari_medicosam.ui.layers import LABELS_NAME, OBJECT_NAME
@@ -287,3 +288,39 @@ def test_a_wide_list_says_how_long_an_object_is_and_on_how_many_slices(make_sess
         pass
     assert visible()["Longest"] == "27.3 mm"
     shown.close()
+
+
+def test_a_double_click_on_the_row_of_another_object_edits_its_name(make_session, qtbot):
+    viewer, session = make_session(show=True)
+    widget = SegmentWidget(session=session)
+    viewer.window.add_dock_widget(widget)
+    session.add_box(2, (5, 5, 15, 15))
+    session.new_object()
+    session.add_box(2, (20, 20, 30, 30))
+    table = widget._objects._table
+    place = table.visualItemRect(table.item(0, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert session.object_id == 1
+    QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    (editor,) = table.findChildren(QLineEdit)
+    QTest.keyClicks(editor, "liver")
+    session.events.sizes_changed.emit()
+    session.change_object(2, name="spleen")
+    assert editor.text() == "liver", "what is being typed is left alone"
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: rows(widget._objects) == [["liver", "100 px"], ["spleen", "100 px"]])
+
+
+def test_tab_leaves_the_table_and_larger_letters_have_room(make_session):
+    _, session = make_session()
+    widget = SegmentWidget(session=session)
+    table = widget._objects._table
+    assert not table.tabKeyNavigation()
+    before = table.height()
+    font = widget.font()
+    font.setPointSize(2 * font.pointSize())
+    widget.setFont(font)
+    assert table.height() > before
+    assert table.rowHeight(0) >= table.fontMetrics().height()
+    assert table.height() >= table.rowHeight(0) + table.horizontalHeader().height()
+    widget.close()

@@ -23,6 +23,7 @@ from napari_medicosam.core.mask_writing import writable, write_edited
 from napari_medicosam.core.object_table import ObjectTable
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.committed_masks import CommittedMasks
 from napari_medicosam.ui.edited_mask import EditedMask
 from napari_medicosam.ui.layers import LayerSet
@@ -148,12 +149,18 @@ class Annotation:
 
     def begin(self, kind: str) -> Step:
         """A step to undo, with the objects and prompts as they are."""
+        self.tell_strokes()
         self.share()
         step = self.history.begin(kind, self.object_id)
         self.log.action = kind
         self.effort.note(self.object_id, kind.split()[0], clock.monotonic())
         self.keep_table(step)
         return step
+
+    def tell_strokes(self) -> None:
+        """What is being painted is a step of its own, before anything else is."""
+        for labels in (self.ours.object_layer, self.ours.labels):
+            layers.tell_strokes(labels)
 
     @contextmanager
     def step(self, kind: str) -> Iterator[Step]:
@@ -169,6 +176,7 @@ class Annotation:
 
     def begin_late(self, object_id: int, kind: str = "late answer") -> Step:
         """A step for an answer that came after the user went on to something else."""
+        self.tell_strokes()
         self.share()
         step = self.history.begin(kind, object_id)
         self.log.action = step.kind

@@ -254,6 +254,19 @@ def forget_strokes(labels: Labels) -> None:
     labels._reset_history()
 
 
+def tell_strokes(labels: Labels | None) -> None:
+    """Have napari tell now what its brush has painted so far, though the button is still down; the rest comes later.
+
+    What changes the mask meanwhile would take it for what was there before, or write over it.
+    """
+    if labels is None or not has_strokes_to_tell(labels):
+        return
+    told, labels._staged_history = labels._staged_history, []
+    was_down = labels._block_history
+    labels._append_to_undo_history(told)
+    labels._block_history = was_down  # who heard it may have begun a new history
+
+
 def has_strokes_to_tell(labels: Labels) -> bool:
     """True while napari's brush is down, and has painted."""
     return bool(getattr(labels, "_staged_history", ()))

@@ -55,7 +55,7 @@ class ObjectList(QWidget):
         self._connect()
 
     def _build_ui(self) -> None:
-        self._table = QTableWidget(0, len(_HEADINGS))
+        self._table = _Table(0, len(_HEADINGS))
         self._table.setHorizontalHeaderLabels(_HEADINGS)
         self._table.setStyleSheet(_TICK_STYLE)
         self._table.setIconSize(TICKED_SWATCH)
@@ -99,6 +99,8 @@ class ObjectList(QWidget):
         self._table.currentCellChanged.connect(self._on_row_chosen)
         self._table.cellClicked.connect(self._on_cell_clicked)
         self._table.itemChanged.connect(self._on_item_changed)
+        delegate: Any = self._table.itemDelegate()
+        delegate.closeEditor.connect(self._show_again)
         self._new.clicked.connect(self._on_new_clicked)
         self._commit.clicked.connect(self._on_commit_clicked)
         self._delete.clicked.connect(self._on_delete_clicked)
@@ -137,7 +139,7 @@ class ObjectList(QWidget):
         record = session.record
         colours = tuple(session.colour_of(known.object_id) for known in objects)
         shown = (objects, current, session.num_open_voxels, session.voxel_volume_mm3, colours)
-        if shown != self._shown:  # otherwise leave it alone: a name may be being typed
+        if shown != self._shown and not self._table.is_editing:
             self._shown = shown
             self._is_filling = True
             self._table.setRowCount(len(objects))
@@ -250,6 +252,15 @@ class ObjectList(QWidget):
     def _on_delete_clicked(self) -> None:
         with told():
             self._session.delete_object()
+
+
+class _Table(QTableWidget):
+    """A table that says when something is being typed into it, which would be lost if anything in its cell were set."""
+
+    @property
+    def is_editing(self) -> bool:
+        """True while an editor is open."""
+        return bool(self.state() == QAbstractItemView.State.EditingState)
 
 
 def _new_item(column: int) -> QTableWidgetItem:

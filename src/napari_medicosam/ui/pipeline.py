@@ -42,6 +42,7 @@ class Pipeline:
         self.propagations = Propagations(bench, self.questions)
         self.refinements = Refinements(bench)
         self.clean_up_preview = CleanUpPreview(bench, self.refinements)
+        bench.runner.delivering.connect(self._on_delivering)
         bench.runner.progressed.connect(bench.events.progress.emit)
         bench.runner.busy_changed.connect(bench.events.busy_changed.emit)
         bench.runner.failed.connect(bench.tell_failure)
@@ -177,6 +178,11 @@ class Pipeline:
             return self._bench.layers.axis()
         except InputError:
             return 0
+
+    def _on_delivering(self) -> None:
+        """What is being painted counts, whatever the answer is."""
+        if self._bench.annotation is not None:
+            self._bench.annotation.tell_strokes()
 
     def _on_answered(self) -> None:
         self.propagations.go_on()

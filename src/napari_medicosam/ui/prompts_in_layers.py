@@ -126,6 +126,7 @@ def _write_points(layer: Points, wanted: tuple[VolumePoint, ...], time: int) -> 
 
 
 def _write_shapes(layer: Shapes, drawn: list[_Drawn], time: int) -> None:
+    _end_drawing(layer)
     vertices = [_vertices(path, prompt, layer.ndim, time) for path, _, prompt in drawn]
     same = 0
     while same < min(layer.nshapes, len(drawn)) and _is_shape(layer, same, vertices[same], drawn[same]):
@@ -139,6 +140,14 @@ def _write_shapes(layer: Shapes, drawn: list[_Drawn], time: int) -> None:
         for features, alike in groupby(missing, lambda one: _features_of(one[1])):
             _set_default(layer, **features)
             layer.add([(corners, shape_type) for corners, (_, shape_type, _) in alike])
+
+
+def _end_drawing(layer: Shapes) -> None:
+    """What is being drawn, a lasso click by click say, is no prompt yet: napari must not go on with what is gone."""
+    if getattr(layer, "_is_creating", False):
+        with layer.events.data.blocker():
+            layer._finish_drawing()
+        forget_undrawn(layer)
 
 
 @contextmanager

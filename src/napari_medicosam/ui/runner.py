@@ -63,8 +63,10 @@ class Runner:
 
     Events:
         progressed(done, total, text), busy_changed(is_busy), failed(exception).
+        delivering(): an answer is about to be handed over.
     """
 
+    delivering = Signal()
     progressed = Signal(int, int, str)
     busy_changed = Signal(bool)
     failed = Signal(object)
@@ -225,7 +227,7 @@ class Runner:
             thread.join(_PATIENCE_SECONDS)
         if was_busy:
             self.busy_changed.emit(False)
-        for signal in (self.progressed, self.busy_changed, self.failed):
+        for signal in (self.delivering, self.progressed, self.busy_changed, self.failed):
             signal.disconnect()
 
     # ------------------------------------------------------------------ GUI thread
@@ -251,6 +253,7 @@ class Runner:
         if work.cancelled.is_set():
             return
         try:
+            self.delivering.emit()
             work.on_item(item)
         except Exception:
             with self._news:

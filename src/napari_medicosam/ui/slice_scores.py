@@ -28,7 +28,8 @@ def keep_score(annotation: Annotation, result: SegmentResult, area: int) -> None
     """What the model thinks of a mask of which `area` pixels were written; of those before, undo may need it again."""
     key = (result.object_id, result.plane)
     kept = [one for one in annotation.scores.get(key, ()) if one[1] != area]
-    if not math.isnan(result.iou_prediction):  # shapes have no opinion of themselves
+    # Shapes have no opinion of themselves, and an empty slice may be one that nobody was asked about.
+    if area and not math.isnan(result.iou_prediction):
         kept.append((result.iou_prediction, area))
     annotation.scores[key] = tuple(kept[-_KEPT:])
 
