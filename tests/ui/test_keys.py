@@ -143,3 +143,20 @@ def test_tooltips_name_the_keys_and_follow_them(make_session):
     action_manager.bind_shortcut("napari-medicosam:undo", "U")
     assert widget._undo.toolTip().endswith("(U)")
     widget.close()
+
+
+def test_masks_are_outlines_at_a_key_on_layers_made_later_too(make_session, qtbot):
+    viewer, session = make_session(show=True)
+    native = viewer.window._qt_viewer.canvas.native
+    session.add_box(6, (5, 5, 25, 25))
+    assert viewer.layers[OBJECT_NAME].contour == 0
+    QTest.keyClick(native, Qt.Key.Key_O, Qt.KeyboardModifier.ShiftModifier)
+    assert [viewer.layers[name].contour for name in (OBJECT_NAME, LABELS_NAME)] == [1, 1]
+    session.set_image(viewer.add_image(np.zeros((3, 900, 900), np.uint8)))
+    session.add_box(1, (5, 5, 25, 25))
+    assert [layer.contour for layer in session.own_layers[:2]] == [2, 2]
+    QTest.keyClick(native, Qt.Key.Key_O, Qt.KeyboardModifier.ShiftModifier)
+    assert [layer.contour for layer in session.own_layers[:2]] == [0, 0]
+    session.own_layers[0].contour = 3
+    session.commit()
+    assert session.own_layers[0].contour == 3, "what the user has set in napari stays"

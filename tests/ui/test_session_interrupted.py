@@ -1,8 +1,11 @@
 """What the user does while something runs, and behind our back with napari's own tools."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.layers import BOXES_NAME, LABELS_NAME, OBJECT_NAME, POINTS_NAME
 
@@ -330,3 +333,17 @@ def test_an_image_without_contrast_is_told_of_once_and_what_to_do(make_session, 
     session.add_box(2, (5, 5, 20, 20))
     (said,) = notices
     assert "every value is 7. Open the right file, channel or time point" in said
+
+
+def test_a_propagation_that_adds_nothing_says_so(make_session, service, notices, monkeypatch):
+    _, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    answer = service.segment
+    nothing = np.zeros((40, 50), bool)
+    monkeypatch.setattr(
+        service, "segment", lambda request: replace(answer(request), mask=nothing, region=Region(0, 0, 0, 0))
+    )
+    session.propagate()
+    (said,) = notices
+    assert said.startswith("info: Propagation of 'object 1' added no slice: as far as the model sees")
+    assert [step.kind for step in session._annotation.history.done] == ["prompt"]

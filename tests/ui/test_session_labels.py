@@ -205,3 +205,20 @@ def test_the_menu_takes_labels_of_another_layer(make_session, monkeypatch, notic
     assert offered == ["of another tool"] * 2, "our own layers are not offered"
     assert session.prompts.masks
     widget.close()
+
+
+def test_a_free_label_that_is_painted_is_an_object(make_session):
+    viewer, session = make_session()
+    session.add_box(3, (5, 5, 15, 15))
+    session.commit()
+    labels = viewer.layers[LABELS_NAME]
+    labels.brush_size = 1
+    labels.data_setitem((np.array([3, 3]), np.array([30, 31]), np.array([7, 7])), 77)
+    (record,) = [one for one in session.objects if one.object_id == 77]
+    assert (record.name, record.num_voxels, record.is_committed) == ("object 77", 2, True)
+    session.select(77)
+    assert session.num_open_voxels == 2
+    session.undo()
+    session.undo()
+    assert [one.object_id for one in session.objects] == [1]
+    assert not (labels.data == 77).any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.utils.notifications import show_error
 from qtpy import QtCore
@@ -52,6 +52,9 @@ _TICK = "#6dbb63"
 
 _NOTICE_STYLE = "QLabel { border-left: 3px solid #d58e00; padding-left: 6px; }"
 """An orange that can be seen on the ground of light and dark themes."""
+
+
+_Widget = TypeVar("_Widget", bound=QWidget)
 
 
 class OpeningComboBox(QComboBox):
@@ -196,8 +199,9 @@ class _KeyTip(QtCore.QObject):
         self._widget.setToolTip(with_keys(self._tip, self._name))
 
 
-def keyed(made: QPushButton, name: str) -> QPushButton:
-    """A button whose tooltip ends with the keys that an action of ours has now."""
+def keyed(made: _Widget, name: str, tip: str = "") -> _Widget:
+    """A widget whose tooltip (given, or its own) ends with the keys that an action of ours has now."""
+    made.setToolTip(tip or made.toolTip())
     _KeyTip(made, name)
     return made
 

@@ -68,6 +68,11 @@ ACTIONS: dict[str, tuple[str, str, Callable[[AnnotationSession], Any]]] = {
             session.go_to_doubtful() is not None, "There is no doubtful slice to go to"
         ),
     ),
+    "outlines": (
+        "Shift-O",
+        "show masks by their outlines, or filled",
+        lambda session: setattr(session, "shows_outlines", not session.shows_outlines),
+    ),
     "commit": ("K", "commit the object", lambda session: session.commit()),
     "new_object": ("N", "commit the object and begin another one", lambda session: session.new_object()),
     "undo": ("U", "undo the last step", lambda session: session.undo()),

@@ -40,6 +40,9 @@ _GOING_AND_COMING: NDArray[np.float64] = np.array(
 MOVES = ("scale", "rotate", "shear", "translate", "affine")
 """What puts a layer in its place in the world: attributes, and events, of napari's layers."""
 
+_OUTLINES = 400
+"""So many times as wide as an outline is a slice at least."""
+
 _NUM_COLOURS = 21
 """Of classes without a colour of their own, before they begin anew."""
 
@@ -286,6 +289,13 @@ def set_colours(labels: Labels, colours: Mapping[int, Sequence[float]]) -> None:
     shown |= {label: np.array(colour) for label, colour in colours.items()}
     if not is_direct or not _are_equal(labels.colormap.color_dict, shown):
         labels.colormap = DirectLabelColormap(color_dict=shown)
+
+
+def set_outline(labels: Labels, *, is_wanted: bool) -> None:
+    """Show masks by their outlines alone, about as wide as a hair of the view, or filled."""
+    width = max(1, round(max(labels.data.shape[-2:]) / _OUTLINES)) if is_wanted else 0
+    if labels.contour != width:
+        labels.contour = width
 
 
 def _object_colours() -> CyclicLabelColormap:

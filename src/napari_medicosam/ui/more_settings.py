@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QWidget
 
-from napari_medicosam.ui.controls import close_together, combo, told
+from napari_medicosam.ui.controls import close_together, combo, keyed, told
 from napari_medicosam.ui.folds import Fold
 from napari_medicosam.ui.model_choices import ZOOM_HELP
 
@@ -28,7 +28,7 @@ class MoreSettings(Fold):
         super().__init__(
             "More settings",
             name="more",
-            tip="Overlap, zoom, live masks, encoding ahead, a range of slices, how to follow an object",
+            tip="Overlap, zoom, outlines, live masks, encoding ahead, a range of slices, how to follow an object",
         )
         self._session = session
         self._zoom = combo(
@@ -46,6 +46,11 @@ class MoreSettings(Fold):
             "While nothing else is to be done, the slices that come next as you scroll are encoded, so that they "
             "answer at once; without, a slice is encoded when it is first asked about"
         )
+        self._outlines = keyed(
+            QCheckBox("outlines"),
+            "outlines",
+            "Show masks by their outlines alone, so that the image at their margin can be seen",
+        )
         ticks = QHBoxLayout()
         ticks.addWidget(self._live)
         ticks.addWidget(self._ahead)
@@ -57,14 +62,17 @@ class MoreSettings(Fold):
         form.addRow("Overlap", overlap)
         form.addRow("Zoom", self._zoom)
         form.addRow(ticks)
+        form.addRow(self._outlines)
         form.addRow(details)
         self._zoom.activated.connect(self._on_zoom_activated)
+        self._outlines.clicked.connect(self._on_outlines_clicked)
         self._live.clicked.connect(self._on_live_clicked)
         self._ahead.clicked.connect(self._on_ahead_clicked)
 
     def refresh(self) -> None:
         """Follow the session."""
         self._zoom.setCurrentText(self._session.zoom.policy)
+        self._outlines.setChecked(self._session.shows_outlines)
         self._live.setChecked(self._session.is_live)
         self._ahead.setChecked(self._session.encodes_ahead)
 
@@ -74,6 +82,9 @@ class MoreSettings(Fold):
     def _on_live_clicked(self, checked: bool) -> None:
         with told():
             self._session.is_live = checked
+
+    def _on_outlines_clicked(self, checked: bool) -> None:
+        self._session.shows_outlines = checked
 
     def _on_ahead_clicked(self, checked: bool) -> None:
         self._session.encodes_ahead = checked

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_medicosam.core.boxes import box_of_used
 from napari_medicosam.core.geometry import SlicePlane
-from napari_medicosam.core.object_table import MAX_OBJECT_ID
+from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
 from napari_medicosam.ui.swaps import LabelsSwap
@@ -125,9 +125,11 @@ def keep_painted_labels(
     annotation.committed.changed(box)
     step = annotation.begin("paint labels")
     step.swaps["labels", len(step.swaps)] = LabelsSwap(annotation.committed, box, before)
-    table = annotation.table.recounted(before, now, box)
     is_changed = now != before
-    painted = np.unique(now[is_changed])
+    painted, table = np.unique(now[is_changed]), annotation.table
+    for object_id in set(painted.tolist()) - {0, *table.records}:  # of napari's own "new label", say
+        table = table.with_record(ObjectRecord(object_id, f"object {object_id}"))
+    table = table.recounted(before, now, box)
     for object_id in painted.tolist():
         if object_id in table.records:  # what lies there is committed, and opened again like all that is
             table = table.with_committed(object_id)

@@ -317,6 +317,12 @@ class Propagations:
     def _on_end(self, running: _Running) -> None:
         if self._running is running:
             self._running = None
+        if running.is_through and not running.written:
+            ids = tuple(part.object_id for part in running.run.parts)
+            show_info(
+                f"Propagation of {_named(running.annotation, ids)} added no slice: as far as the model sees it ends at "
+                "yours. Prompt another slice, or follow it in another way (More settings)"
+            )
         running.annotation.forget_if_empty(running.step)
         if self._bench.annotation is not None:
             self._bench.layers.refresh()

@@ -50,6 +50,7 @@ class SessionBase:
         """The folder that the viewer goes through, once it does: see `napari_medicosam.series`."""
         self.zoom = DEFAULT_ZOOM
         self.classes = LabelClasses()
+        self._shows_outlines = False
         self._propagation_settings = PropagationSettings()
         self._tuning: TuningResult | None = None
         self._runner = Runner() if runner is None else runner
@@ -169,6 +170,8 @@ class SessionBase:
         for layer in (annotation.object_layer, annotation.labels):
             if layer is not None:
                 layers.set_colours(layer, colours)
+                if self._shows_outlines:
+                    layers.set_outline(layer, is_wanted=True)
 
     def _show_object(self) -> None:
         """After the current object or its prompts were replaced."""

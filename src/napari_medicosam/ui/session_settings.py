@@ -9,6 +9,7 @@ import numpy as np
 from napari_medicosam.core.arguments import file_path, number_array, yes_or_no
 from napari_medicosam.core.intensity import resolve_intensity
 from napari_medicosam.predict.zoom import ZoomRule
+from napari_medicosam.ui import layers
 from napari_medicosam.ui.session_base import SessionBase
 
 if TYPE_CHECKING:
@@ -66,6 +67,20 @@ class SettingsMethods(SessionBase):
     def set_embeddings_folder(self, folder: str | Path | None) -> None:
         """Store embeddings there, for this and later sessions; None keeps them in memory only."""
         self.embeddings_folder = None if folder is None else file_path(folder).expanduser()
+        self.events.changed.emit()
+
+    @property
+    def shows_outlines(self) -> bool:
+        """Whether masks are shown by their outlines alone, so that the image at their margin can be seen. Settable."""
+        return self._shows_outlines
+
+    @shows_outlines.setter
+    def shows_outlines(self, is_wanted: bool) -> None:
+        self._shows_outlines = is_wanted = yes_or_no(is_wanted, "shows_outlines")
+        annotation = self._annotation
+        for labels in () if annotation is None else (annotation.object_layer, annotation.labels):
+            if labels is not None:
+                layers.set_outline(labels, is_wanted=is_wanted)
         self.events.changed.emit()
 
     @property

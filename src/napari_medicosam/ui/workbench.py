@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class SessionEvents(SignalGroup):
     """What a session tells, always on the GUI thread.
 
-    progress(done, total, text): total is 0 when nobody knows. mask_changed(object_id, plane).
+    progress(done, total, text): total is 0 when nobody knows. mask_changed(object_id, plane): one slice; of steps that
+    change a whole mask at once (commit, clean-up, vote, delete) only changed() tells.
     busy_changed(is_busy). error(message): also shown as a notification. changed(): image, model, window,
     objects, prompts or undo steps. sizes_changed(): an object was measured. tool_changed(). saved(path).
     preview_changed(): a clean-up is previewed, its effect is known, or neither any more.
