@@ -292,3 +292,12 @@ def test_a_2d_image_has_no_strip(make_session, qtbot):
     session.add_point((10, 10))
     strip.refresh()
     assert not strip.isVisible()
+
+
+def test_the_strip_is_of_the_plane_that_is_shown(make_session, make_strip, qtbot):
+    viewer, session = make_session()
+    session.add_box(6, (5, 5, 25, 25))
+    strip = make_strip(session)
+    qtbot.waitUntil(lambda: strip._chart.review_of(6) is not None)
+    viewer.dims.order = (1, 0, 2)
+    qtbot.waitUntil(lambda: strip._chart.review_of(24) is not None and strip._chart.review_of(30) is None)

@@ -84,6 +84,7 @@ class ReviewStrip(QWidget):
         self._next.clicked.connect(self._on_next_clicked)
         self._absent.clicked.connect(self._on_absent_clicked)
         session.events.changed.connect(self._on_changed)
+        session.events.tool_changed.connect(self._on_changed)  # another plane may be shown
         session.events.mask_changed.connect(self._on_changed)
         session.viewer.dims.events.current_step.connect(self._on_step)
         self.refresh()
