@@ -319,7 +319,7 @@ def test_the_form_is_there_as_long_as_the_preview(rough):
     form._holes.setCurrentIndex(form._holes.findData("slices"))
     form._holes.activated.emit(form._holes.currentIndex())
     assert session.previewed == CleanUp(largest_component=True, fill_holes="slices")
-    assert (form._going.text(), form._coming.text()) == ("0.01000 mL goes", "0.005000 mL comes")
+    assert (form._going.text(), form._coming.text()) == ("0.01000 mL removed", "0.005000 mL added")
     assert form._said.text() == "0.5050 mL → 0.5000 mL (−1.0 %)\n2 → 1 piece; 2 slices change"
     form._drop.click()
     assert form.isHidden()

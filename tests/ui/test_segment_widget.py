@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QSpinBox
@@ -290,19 +291,27 @@ def test_a_wrong_window_is_a_notification_and_goes_back(make_session, notices):
 
 
 def test_save_goes_where_the_dialog_says(make_session, monkeypatch, tmp_path):
-    _, session = make_session()
+    viewer, session = make_session()
     widget = SegmentWidget(session=session)
     session.add_point((3, 10, 10))
     offered = []
 
-    def answer(parent, title, name, filters):
-        offered.append(name)
+    def answer(parent, title, name, filters, chosen):
+        assert chosen in filters.split(";;")
+        offered.append((name, chosen.split(" (")[0]))
         return str(tmp_path / "mine.nii.gz"), filters
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
     widget._save.click()
-    assert offered == ["scan_labels.nii.gz"]
+    assert offered == [("scan_labels.nii.gz", "NIfTI")]
     assert (tmp_path / "mine.nii.gz").is_file()
+    picture = tmp_path / "skin.jpg"
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(picture)
+    (image,) = viewer.open(picture, plugin="napari")
+    session.set_image(image)
+    session.add_point((0, 10, 10))
+    widget._save.click()
+    assert offered[1] == ("skin_labels.png", "PNG")
     widget.close()
 
 

@@ -192,8 +192,8 @@ class CleanUpForm(QGroupBox):
             self._swatches, preview_colours(self._session.colour_of(self._session.object_id)), strict=True
         ):
             square.setPixmap(swatch(colour).pixmap(12, 12))
-        self._going.setText(f"{self._size(effect.num_going)} goes")
-        self._coming.setText(f"{self._size(effect.num_coming)} comes")
+        self._going.setText(f"{self._size(effect.num_going)} removed")
+        self._coming.setText(f"{self._size(effect.num_coming)} added")
         self._said.setText(self._summary(effect))
 
     def _summary(self, effect: CleanUpEffect) -> str:

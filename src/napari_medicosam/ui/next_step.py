@@ -37,7 +37,7 @@ def next_step(session: AnnotationSession) -> str:
     if session.is_busy and not session.is_only_preparing:
         return "Working … you can go on meanwhile."
     if session.previewed is not None:
-        return "See in the image what goes and what comes, then Apply or Cancel."
+        return "See in the image what would be removed and added, then Apply or Cancel."
     if session.has_unasked_prompts:
         if session.is_live:
             return "The last prompts have no mask yet: press Segment to ask for it again."

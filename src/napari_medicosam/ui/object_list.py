@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -31,6 +31,7 @@ _ORDER = (_NAME, _CLASS, _SIZE, _LONGEST, _SLICES, _STATE, _SHOWN, _LOCKED)
 _NEEDS_WIDTH = {_LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
 """Of the table, in pixels: in a narrow dock these are in the tooltip of the name."""
 _SHOWN_ROWS = 5
+_GROWING_MS = 700
 _TICK_STYLE = "QTableWidget::indicator:unchecked { border: 1px solid #8a8d93; border-radius: 2px; }"
 """Else an empty box can hardly be seen on a dark ground."""
 
@@ -105,6 +106,11 @@ class ObjectList(QWidget):
         self._commit.clicked.connect(self._on_commit_clicked)
         self._delete.clicked.connect(self._on_delete_clicked)
         self._session.events.sizes_changed.connect(self._show_again)
+        self._growing = QTimer(self)
+        self._growing.setSingleShot(True)
+        self._growing.setInterval(_GROWING_MS)
+        self._growing.timeout.connect(self.refresh)
+        self._session.events.mask_changed.connect(self._on_mask_changed)
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
         """A wide list says more."""
@@ -236,6 +242,11 @@ class ObjectList(QWidget):
         """Show what the session has, whether or not it took what the user wanted."""
         self._shown = None
         self.refresh()
+
+    def _on_mask_changed(self) -> None:
+        """Its size grows while it is propagated; not to be looked at with every slice."""
+        if not self._growing.isActive():
+            self._growing.start()
 
     def _object_id(self, row: int) -> int:
         item: Any = self._table.item(row, _NAME)

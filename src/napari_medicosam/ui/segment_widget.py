@@ -48,6 +48,7 @@ _TOOLS = {
 }
 _TOOLS_IN_A_ROW = 3
 _NARROW = 32
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 _LABEL_FILES = (
     "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;PNG (*.png)"
     ";;DICOM segmentation (*.dcm);;OME-Zarr (*.zarr)"
@@ -293,9 +294,13 @@ class SegmentWidget(QWidget):
 
     def _on_save_clicked(self) -> None:
         image = self._session.image
-        name = f"{image.name}_labels.nii.gz" if image is not None else "labels.nii.gz"
+        # Pictures are pictures again, all else a format that knows where the scan lies.
+        file = "" if image is None else str(getattr(image.source, "path", None) or "").lower()
+        ending = ".png" if file.endswith(_PICTURES) else ".nii.gz"
+        name = f"{image.name}_labels{ending}" if image is not None else f"labels{ending}"
+        chosen = next(one for one in _LABEL_FILES.split(";;") if f"*{ending}" in one)
         # The dialog asks before an existing file is replaced.
-        path, _ = QFileDialog.getSaveFileName(self, "Save labels", name, _LABEL_FILES)
+        path, _ = QFileDialog.getSaveFileName(self, "Save labels", name, _LABEL_FILES, chosen)
         if path:
             with told(self._on_session_error):
                 self._session.save_labels(path)

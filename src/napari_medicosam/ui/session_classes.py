@@ -71,3 +71,4 @@ class ClassMethods(SessionBase):
         for skipped in read.skipped:
             show_info(skipped)
         self.set_classes(read.classes)
+        show_info(f"{len(read.classes)} classes were read: choose that of an object in the box Class")
