@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,8 @@ from napari_medicosam.io.records import METADATA_KEY
 from napari_medicosam.ui.prompts_in_layers import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from napari.layers import Image, Layer
     from numpy.typing import DTypeLike, NDArray
@@ -103,6 +105,12 @@ class LayerSet:
                     self.label_maps.pop(name, None)
                 self.wants_ahead = False
                 setattr(self, name, None)
+
+
+def together(shown: Any) -> AbstractContextManager[Any]:
+    """Several layers go from a viewer's list: it draws anew, and looks for garbage, once and not after each of them."""
+    batched: Callable[[], AbstractContextManager[Any]] = getattr(shown, "batched_update", nullcontext)
+    return batched()
 
 
 def volume_of(layer: Image, time: int = 0) -> NDArray[Any]:

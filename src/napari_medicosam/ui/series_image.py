@@ -10,6 +10,7 @@ from napari.layers import Labels
 from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import FileError, InputError, MedicoSamError
 from napari_medicosam.io.series_state import SavedObject, SavedObjects
+from napari_medicosam.ui.layers import together
 from napari_medicosam.ui.series_records import KnownLabels, LabelWork
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ class SeriesImage:
         self._is_leaving = True
         session.set_image(self._layer)
         own = session.own_layers
-        layers.remove(self._layer)  # first: otherwise a widget might take it for the next image to segment
-        for layer in own:
-            if layer in layers:
-                layers.remove(layer)
+        with together(layers):
+            layers.remove(
+                self._layer
+            )  # first: otherwise a widget might take it for the next image to segment
+            for layer in own:
+                if layer in layers:
+                    layers.remove(layer)

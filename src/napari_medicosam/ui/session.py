@@ -6,6 +6,7 @@ A click becomes a mask in one hop: prompt layer -> `VolumePrompts` -> frozen `Se
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from napari_medicosam.core.arguments import real_number
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.engine import ServiceSource, is_local
 from napari_medicosam.ui.journals import Journals, begin_log
+from napari_medicosam.ui.layers import together
 from napari_medicosam.ui.saving import Saving
 from napari_medicosam.ui.session_classes import ClassMethods
 from napari_medicosam.ui.session_objects import ObjectMethods
@@ -266,9 +268,10 @@ class AnnotationSession(ObjectMethods, ClassMethods, PromptMethods, SettingsMeth
     def _tidy(self) -> None:
         """What has to wait until napari is done with what it told us about."""
         debris, self._debris = self._debris, []
-        for layer in debris:
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        with together(self.viewer.layers) if debris else nullcontext():
+            for layer in debris:
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
         removed, self._removed = self._removed, []
         if self._annotation is None:
             return
