@@ -144,6 +144,99 @@ def test_prompts_that_lost_their_answer_are_asked_about_again(make_session, serv
     assert not mask.any(), "the answer belongs to a step"
 
 
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_steps_back_and_forth_do_not_ask_what_was_left_without_an_answer(make_session, service, is_failing):
+    viewer, session = make_session(synchronous=False)
+    session.add_box(5, (5, 5, 15, 15))
+    assert session.wait(60)
+    viewer.dims.order = (1, 0, 2)
+    if is_failing:
+        service.error = InputError("the image cannot be read")
+        session.add_box(10, (2, 5, 9, 15))
+    else:
+        service.hold()
+        session.add_box(10, (2, 5, 9, 15))
+        session.cancel()
+    finish(session, service)
+    service.error = None
+    viewer.dims.order = (0, 1, 2)
+    session.add_box(7, (20, 20, 30, 30))
+    finish(session, service)
+    before, num_asked = session.label_map(), len(service.requests)
+    for go in (session.undo, session.redo):
+        for _ in range(3):
+            go()
+            finish(session, service)
+    np.testing.assert_array_equal(session.label_map(), before)
+    assert len(service.requests) == num_asked
+    assert session.has_unasked_prompts
+    session.segment()
+    finish(session, service)
+    assert session.label_map()[3, 10, 10], "who wants to know asks"
+
+
+def test_a_click_is_taken_back_before_its_answer(make_session, service):
+    _, session = make_session(synchronous=False)
+    session.add_box(4, (5, 5, 15, 15))
+    finish(session, service)
+    before, num_asked = session.label_map(), len(service.requests)
+    service.hold()
+    session.add_point((4, 30, 30))
+    assert service.entered.wait(60)
+    session.undo()
+    finish(session, service)
+    assert len(service.requests) == num_asked + 1, "the mask is the answer to the prompts that are left"
+    np.testing.assert_array_equal(session.label_map(), before)
+    assert not session.has_unasked_prompts
+    session.redo()
+    finish(session, service)
+    assert session.label_map()[4, 30, 30]
+
+
+def test_of_two_prompts_without_an_answer_each_is_asked_about_when_it_comes_back(make_session, service):
+    _, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(4, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.add_point((4, 30, 30))
+    session.undo()
+    finish(session, service)
+    assert session.label_map()[4, [10, 30], [10, 30]].tolist() == [1, 0]
+    session.redo()
+    finish(session, service)
+    assert session.label_map()[4, [10, 30], [10, 30]].tolist() == [1, 1]
+    session.undo()
+    session.undo()
+    assert not session.label_map().any()
+
+
+def test_prompts_that_come_back_while_others_are_asked_about_are_asked_about(make_session, service):
+    _, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(4, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.add_point((4, 30, 30))
+    session.undo()
+    session.redo()
+    finish(session, service)
+    assert session.label_map()[4, [10, 30], [10, 30]].tolist() == [1, 1]
+
+
+def test_prompts_that_are_removed_again_get_no_answer(make_session, service):
+    _, session = make_session(synchronous=False)
+    service.hold()
+    session.add_box(4, (5, 5, 15, 15))
+    assert service.entered.wait(60)
+    session.remove_prompt(session.prompts.boxes[0])
+    session.undo()
+    session.redo()
+    finish(session, service)
+    assert not session.label_map().any()
+    session.undo()
+    finish(session, service)
+    assert session.label_map()[4, 10, 10]
+
+
 def test_another_image_meanwhile_and_back(make_session, service):
     viewer, session = make_session(synchronous=False)
     first, other = session.image, viewer.add_image(np.zeros((3, 9, 9)))

@@ -69,6 +69,61 @@ def test_of_two_names_the_newer_stays_until_it_is_taken_back(beating):
     assert told(session, "name") == [("b",)]
 
 
+@pytest.mark.parametrize(
+    ("field", "first", "later"),
+    [("name", "b", "c"), ("class_id", 5, 6), ("is_locked", True, False), ("is_visible", False, True)],
+)
+def test_a_step_done_again_takes_nothing_of_what_was_set_later_at_another_time(beating, field, first, later):
+    viewer, session = beating
+    session.change_object(1, **{field: first})
+    viewer.dims.set_current_step(0, 1)
+    session.change_object(1, **{field: later})
+    viewer.dims.set_current_step(0, 0)
+    for go in (session.undo, session.redo):
+        go()
+        assert told(session, field) == [(later,)]
+    viewer.dims.set_current_step(0, 1)
+    session.undo()
+    assert told(session, field) == [(first,)], "the older step stands again, too"
+    session.redo()
+    assert told(session, field) == [(later,)]
+
+
+def test_steps_done_again_come_between_those_of_another_time(beating):
+    viewer, session = beating
+    for time, name in enumerate("bcdbcd"):  # each time point has an older and a newer one
+        viewer.dims.set_current_step(0, time % 3)
+        session.change_object(1, name=f"{name}{time // 3}")
+    for time in (2, 0, 1):
+        viewer.dims.set_current_step(0, time)
+        session.undo()
+        session.undo()
+    seen = []
+    for time in (1, 0, 1, 2, 0):
+        viewer.dims.set_current_step(0, time)
+        session.redo()
+        seen += told(session, "name")
+    assert seen == [("c0",), ("c0",), ("c1",), ("c1",), ("c1",)]
+
+
+def test_an_object_deleted_again_stays_where_it_has_a_mask_since(beating):
+    viewer, session = beating
+    session.new_object("b")
+    session.delete_object()
+    session.undo()
+    viewer.dims.set_current_step(0, 1)
+    session.select(2)
+    session.change_object(2, name="c")
+    session.add_box(3, (0, 0, 4, 4))
+    viewer.dims.set_current_step(0, 0)
+    session.redo()
+    assert told(session, "name") == [("a",), ("c",)]
+    viewer.dims.set_current_step(0, 1)
+    assert session.num_open_voxels == 16
+    session.undo()
+    assert told(session, "name") == [("a",)]
+
+
 def test_to_take_a_lock_back_takes_nothing_of_another_time_with_it(beating):
     viewer, session = beating
     viewer.dims.set_current_step(0, 1)
@@ -253,7 +308,20 @@ def acts(viewer, session, pick):
     }
 
 
-@pytest.mark.parametrize("seed", range(2))
+def state_of(session):
+    """Of each time point: its objects, and both label maps. Which is the current one elsewhere is nobody's step."""
+    shown = session._annotation
+    tables = [one.table if one is shown else one.table.with_current(shown.object_id) for one in shown.times]
+    masks = [(one.committed.label_map.copy(), one.edited.label_map.copy()) for one in shown.times]
+    return tables, masks
+
+
+def assert_same(state, other):
+    assert state[0] == other[0]
+    np.testing.assert_array_equal(state[1], other[1])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
 def test_whatever_is_done_objects_stay_the_same_and_locked_ones_untouched(beating, seed):
     viewer, session = beating
     chance = random.Random(seed)
@@ -263,6 +331,8 @@ def test_whatever_is_done_objects_stay_the_same_and_locked_ones_untouched(beatin
         name = chance.choices(list(known), [weights.get(one, 1) for one in known])[0]
         locked = {record.object_id for record in session.objects if record.is_locked}
         before = [viewer.layers[layer].data.copy() for layer in (LABELS_NAME, OBJECT_NAME)]
+        can_go = {"undo": session.can_undo, "redo": session.can_redo}
+        state = state_of(session)
         try:
             known[name]()
         except InputError:
@@ -270,6 +340,12 @@ def test_whatever_is_done_objects_stay_the_same_and_locked_ones_untouched(beatin
         times = session._annotation.times
         for one in times:
             one.share()
+        if can_go.get(name):  # there and back again is nothing, whatever was done at other time points
+            after = state_of(session)
+            known["redo" if name == "undo" else "undo"]()
+            assert_same(state_of(session), state)
+            known[name]()
+            assert_same(state_of(session), after)
         after = [viewer.layers[layer].data for layer in (LABELS_NAME, OBJECT_NAME)]
         for object_id in locked & {record.object_id for record in session.objects if record.is_locked}:
             was, now = (

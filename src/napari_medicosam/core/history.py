@@ -33,12 +33,14 @@ class Step:
         object_id: the object it was done to.
         swaps: by what was changed; the first content that was remembered of it stays.
         replaced: steps that could be done again before this one, and can be again when it comes to nothing.
+        is_done: False once it was taken back, until it is done again.
     """
 
     kind: str
     object_id: int
     swaps: dict[Hashable, Swap] = field(default_factory=dict)
     replaced: list[Step] = field(default_factory=list)
+    is_done: bool = True
 
     @property
     def num_bytes(self) -> int:
@@ -49,11 +51,13 @@ class Step:
         """Take it back, the last change first."""
         for swap in reversed(self.swaps.values()):
             swap.swap()
+        self.is_done = False
 
     def redo(self) -> None:
         """Do it again."""
         for swap in self.swaps.values():
             swap.swap()
+        self.is_done = True
 
 
 @dataclass(eq=False, slots=True)

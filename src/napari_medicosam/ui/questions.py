@@ -5,7 +5,7 @@ Also holds what must not go wrong between the two: an answer that is older than 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from napari_medicosam.ui import answers, committing
 from napari_medicosam.ui.annotation import Annotation
 from napari_medicosam.ui.kept_out import kept_out
 from napari_medicosam.ui.log_entries import answered
+from napari_medicosam.ui.open_questions import Asked, OpenQuestion, Unasked
 from napari_medicosam.ui.requests import request_for
 from napari_medicosam.ui.users_word import with_strokes_since, with_users_word
 
@@ -27,32 +28,13 @@ if TYPE_CHECKING:
 
     from napari_medicosam.core.history import Step
     from napari_medicosam.core.mask_log import Answered
-    from napari_medicosam.core.results import SegmentRequest, SegmentResult
+    from napari_medicosam.core.results import SegmentResult
     from napari_medicosam.core.volume_prompts import VolumePrompts
-    from napari_medicosam.ui.engine import ServiceSettings
     from napari_medicosam.ui.workbench import Workbench
 
 
 Key = tuple[Annotation, int, SlicePlane]
 """What a question is about: of two about the same, the newer counts."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Open:
-    """A question without an answer: its number, the step that asked, and the prompts before."""
-
-    generation: int
-    step: Step
-    before: VolumePrompts | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A question on its way, with the log's number of the answer before."""
-
-    settings: ServiceSettings
-    request: SegmentRequest
-    previous: int | None
 
 
 class Questions:
@@ -67,8 +49,8 @@ class Questions:
         self._bench = bench
         self._on_answered = on_answered
         self._generation = 0
-        self._open: dict[Key, _Open] = {}
-        self._unasked: dict[Key, VolumePrompts | None] = {}
+        self._open: dict[Key, OpenQuestion] = {}
+        self._unasked: dict[Key, Unasked] = {}
         self._said = ""
         """About the last answer; not again about the next ones."""
         self.is_live = True
@@ -93,15 +75,19 @@ class Questions:
         """Ask about the image as it is now; what is no longer the current object's is not asked."""
         for key, step in missing.items():
             annotation, object_id, plane = key
-            self._open.pop(key, None)
+            known = self._open.pop(key, None)
             is_current = annotation is self._bench.annotation and annotation.is_edited(object_id)
             if is_current and plane in annotation.current.planes:
-                self._ask(plane, None, step)
+                steps = (step,) if known is None else known.unasked.steps
+                self._ask(plane, Unasked(None, steps), step)
 
     def forget(self, step: Step | None = None) -> None:
-        """Answers that are missing, of one step or of all, will be dropped; nobody has asked then."""
+        """Answers that are missing will be dropped, nobody has asked then: of a step that was taken back, or of all.
+
+        When the step is done again it asks again. Of all, only who wants to know asks again (`ask_unasked`).
+        """
         for key in [key for key, known in self._open.items() if step in (None, known.step)]:
-            self._unasked[key] = self._open.pop(key).before
+            self._unasked[key] = replace(self._open.pop(key).unasked, is_left=step is None)
 
     def drop(self, image: Any) -> None:
         """An image is gone: so is what was to be asked about it."""
@@ -134,7 +120,7 @@ class Questions:
         annotation.table = annotation.table.with_prompts(annotation.object_id, prompts)
         for plane in changed:
             key = annotation, annotation.object_id, plane
-            has_answer = key not in self._open and key not in self._unasked
+            has_answer = key not in self._open and not self._is_unasked(key)
             if prompts.on(plane, plane.size_yx(annotation.shape_zyx)).is_empty:
                 nothing = np.zeros(plane.size_yx(annotation.shape_zyx), dtype=bool)
                 left = self._with_users_word(annotation, annotation.object_id, plane, nothing)
@@ -142,9 +128,9 @@ class Questions:
             elif has_answer and answers.lasso_away(annotation, plane, before, step):
                 self._bench.show(plane, annotation.object_id)
             elif self.is_live:
-                self._ask(plane, self._unasked.pop(key, before), step)
+                self._ask(plane, self._changed(key, before, step), step)
             else:
-                self._unasked.setdefault(key, before)
+                self._unasked[key] = self._changed(key, before, step)
         self._bench.events.changed.emit()
 
     def ask_unasked(self) -> bool:
@@ -180,14 +166,19 @@ class Questions:
         if planes and not annotation.table.record.is_locked:
             step = annotation.begin("segment")
             for plane in planes:
-                self._ask(plane, None, step)
+                self._ask(plane, Unasked(None, (step,)), step)
 
     def ask_missing(self, before: VolumePrompts, step: Step) -> None:
-        """Ask where a step back or forth brought prompts back that had no answer yet; `before` it."""
+        """Ask where a step back or forth brought prompts back that one had left without an answer; `before` it."""
         annotation = self._bench.wanted()
-        if self.is_live and annotation.is_edited(annotation.object_id):
-            changed = before.changed_planes(annotation.current)
-            self._ask_of([plane for plane in self._unasked_planes() if plane in changed], step)
+        if not (self.is_live and annotation.is_edited(annotation.object_id)):
+            return
+        changed = before.changed_planes(annotation.current)
+        for plane in changed:  # what is being asked about them has other prompts
+            key = annotation, annotation.object_id, plane
+            if key in self._open:
+                self._unasked[key] = self._open.pop(key).unasked
+        self._ask_of([plane for plane in self._unasked_planes(is_left=False) if plane in changed], step)
 
     def _ask_of(self, planes: Iterable[SlicePlane], step: Step) -> None:
         """Ask about slices of the current object that nobody has asked about."""
@@ -196,17 +187,35 @@ class Questions:
             key = annotation, annotation.object_id, plane
             self._ask(plane, self._unasked.pop(key), step)
 
-    def _unasked_planes(self) -> list[SlicePlane]:
-        """Of the current object; prompts that were taken back since are not asked about."""
+    def _changed(self, key: Key, before: VolumePrompts, step: Step) -> Unasked:
+        """What has no answer once a step has changed the prompts of a slice, which were `before`."""
+        known, waiting = self._unasked.pop(key, None), self._open.get(key)
+        if known is not None and known.is_there:
+            return known.and_then(step)
+        if waiting is not None:
+            return replace(waiting.unasked.and_then(step), before=before)
+        return Unasked(before, (step,))
+
+    def _is_unasked(self, key: Key) -> bool:
+        return key in self._unasked and self._unasked[key].is_there
+
+    def _unasked_planes(self, *, is_left: bool = True) -> list[SlicePlane]:
+        """Of the current object; prompts that were taken back since are not asked about.
+
+        Args:
+            is_left: also those whose question was left without an answer.
+        """
         annotation = self._bench.annotation
         if annotation is None:
             return []
         return [
             plane
-            for known, object_id, plane in self._unasked
+            for (known, object_id, plane), unasked in self._unasked.items()
             if known is annotation
             and object_id == annotation.object_id
             and plane in annotation.current.planes
+            and unasked.is_there
+            and (is_left or not unasked.is_left)
         ]
 
     def has_candidates(self, plane: SlicePlane) -> bool:
@@ -246,15 +255,15 @@ class Questions:
 
     # ------------------------------------------------------------------ out and back
 
-    def _ask(self, plane: SlicePlane, before: VolumePrompts | None, step: Step) -> None:
-        """Ask about a slice of the current object, whose prompts were `before` when it was asked about last."""
+    def _ask(self, plane: SlicePlane, unasked: Unasked, step: Step) -> None:
+        """Ask about a slice of the current object; the answer belongs to a step."""
         annotation, settings = self._bench.wanted(), self._bench.settings()
         self._generation += 1
-        request = request_for(annotation, plane, before, self._generation)
+        request = request_for(annotation, plane, unasked.before, self._generation)
         key = (annotation, request.object_id, plane)
-        self._open[key] = _Open(request.generation, step, before)
+        self._open[key] = OpenQuestion(request.generation, step, replace(unasked, is_left=False))
         answer = annotation.answers.get((request.object_id, plane))
-        asked = _Asked(settings, request, None if answer is None else answer.number)
+        asked = Asked(settings, request, None if answer is None else answer.number)
         self._bench.runner.submit(
             partial(self._bench.worker.segment, settings, request),
             partial(self._on_result, annotation, asked),
@@ -264,15 +273,18 @@ class Questions:
 
     # ------------------------------------------------------------------ back
 
-    def _on_result(self, annotation: Annotation, asked: _Asked, result: SegmentResult) -> None:
+    def _on_result(self, annotation: Annotation, asked: Asked, result: SegmentResult) -> None:
         key = (annotation, result.object_id, result.plane)
         known = self._open.get(key)
         if self._bench.annotation is None or known is None or known.generation != result.generation:
             return  # prompts have changed since, or went away
         del self._open[key]
+        taken_back = tuple(step for step in known.unasked.steps if not step.is_done)
+        if taken_back:  # done again, they make other prompts of these
+            self._unasked[key] = Unasked(annotation.table.prompts_of(result.object_id), taken_back)
         record = annotation.table.records.get(result.object_id)
         if record is not None and record.is_locked:  # since it was asked
-            self._unasked[key] = known.before
+            self._unasked[key] = replace(known.unasked, is_left=True)
             return
         self._bench.layers.make_missing()
         if annotation.is_edited(result.object_id):
@@ -281,7 +293,7 @@ class Questions:
             self._write_late(annotation, asked, result)
         self._bench.show(result.plane, result.object_id)
 
-    def _write(self, annotation: Annotation, asked: _Asked, answer: SegmentResult, since: Step) -> None:
+    def _write(self, annotation: Annotation, asked: Asked, answer: SegmentResult, since: Step) -> None:
         plane, object_id = answer.plane, answer.object_id
         mask = with_strokes_since(annotation, since, plane, answer.mask)
         is_painted = mask is not answer.mask
@@ -300,7 +312,7 @@ class Questions:
             # Its logits know nothing of the stroke, or mean nothing to another model.
             annotation.answers.pop((object_id, plane), None)
 
-    def _write_late(self, annotation: Annotation, asked: _Asked, answer: SegmentResult) -> None:
+    def _write_late(self, annotation: Annotation, asked: Asked, answer: SegmentResult) -> None:
         """Write an answer about an object that is committed meanwhile."""
         plane, object_id = answer.plane, answer.object_id
         mask = self._with_users_word(annotation, object_id, plane, answer.mask)
@@ -312,7 +324,7 @@ class Questions:
         if not is_written:
             annotation.history.discard(late)
 
-    def _entry(self, annotation: Annotation, asked: _Asked) -> Answered | None:
+    def _entry(self, annotation: Annotation, asked: Asked) -> Answered | None:
         use = self._bench.worker.use_of(asked.settings)
         return answered(annotation, use, asked.request, asked.previous)
 
@@ -322,7 +334,7 @@ class Questions:
         """The mask, but as the object is on the user's slices of other axes that have their own mask."""
         unanswered = {
             other
-            for known, one, other in (*self._open, *self._unasked)
+            for known, one, other in (*self._open, *filter(self._is_unasked, self._unasked))
             if known is annotation and one == object_id
         }
         return with_users_word(annotation, object_id, plane, mask, unanswered)
@@ -330,7 +342,7 @@ class Questions:
     def _on_question_end(self, key: Key, generation: int) -> None:
         known = self._open.get(key)
         if known is not None and known.generation == generation:  # it failed: nobody has an answer
-            self._unasked[key] = self._open.pop(key).before
+            self._unasked[key] = replace(self._open.pop(key).unasked, is_left=True)
         self._on_answered()
         self._bench.events.changed.emit()
 
@@ -339,7 +351,7 @@ class Questions:
         annotation = self._bench.wanted()
         key = annotation, annotation.object_id, plane
         if key in self._open:  # undo may bring it back
-            self._unasked[key] = self._open.pop(key).before
+            self._unasked[key] = self._open.pop(key).unasked
         annotation.answers.pop((annotation.object_id, plane), None)
         annotation.write(plane, left, step)
         self._bench.show(plane, annotation.object_id)

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class SharedObjects:
     """What the time points of one image share of its objects.
 
-    Each step that changes some of it remembers what it made of it. What holds is what the newest of these steps that
-    stand made of it, of whichever time point they are: to take a step back takes nothing back of a later one.
+    Each step that changes some of it remembers what it made of it, and has a place among those of all time points: when
+    it was first done. What holds is what the newest of these steps that stand made of it: to take a step back takes
+    nothing back of a later one, and to do it again changes nothing that a later one made.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class SharedObjects:
         """No object ever had a higher one. Steps of other time points may bring back what nobody has any more."""
         self._first: dict[SharedKey, Any] = {}
         self._standing: list[SharedSwap] = []
+        self._next_place = 0
         self._values: dict[SharedKey, Any] = {}
 
     def join(self, annotation: Annotation) -> None:
@@ -60,7 +62,8 @@ class SharedObjects:
         changed = shared_changes(self._values, annotation.table)
         if not changed:
             return
-        swap, step = SharedSwap(self._standing, changed), annotation.history.last
+        swap, step = SharedSwap(self._standing, self._next_place, changed), annotation.history.last
+        self._next_place += 1
         self._standing.append(swap)
         if step is not None:
             step.swaps["shared", len(step.swaps)] = swap

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,16 +104,16 @@ class StampSwap:
 
 @dataclass(eq=False, slots=True)
 class LabelsSwap:
-    """A part of the committed label map."""
+    """A part of the committed label map: its voxels, or None for nothing but 0, which takes no memory."""
 
     committed: CommittedMasks
     box: VoxelBox
-    inside: NDArray[Any]
+    inside: NDArray[Any] | None
 
     @property
     def num_bytes(self) -> int:
         """Memory that it takes."""
-        return self.inside.nbytes
+        return 0 if self.inside is None else self.inside.nbytes
 
     def swap(self) -> None:
         """Exchange it with what is there."""
@@ -123,21 +125,23 @@ class SharedSwap:
     """What a step made of what all time points of an image share (`SharedObjects`).
 
     Attributes:
-        standing: all that stand, the newest last.
+        standing: all that stand, of all time points, as they were first done, the newest last.
+        place: higher than that of all that were done before.
         values: of some of what is shared.
         num_bytes: that it takes.
     """
 
     standing: list[SharedSwap]
+    place: int
     values: Mapping[SharedKey, Any]
     num_bytes: int = 0
 
     def swap(self) -> None:
-        """It no longer stands, or stands again. `SharedObjects.settle` then says what holds."""
+        """It no longer stands, or stands again where it did. `SharedObjects.settle` then says what holds."""
         if self in self.standing:
             self.standing.remove(self)
         else:
-            self.standing.append(self)
+            insort(self.standing, self, key=attrgetter("place"))
 
 
 def labels_changed(swap: Swap) -> set[int]:
@@ -149,8 +153,9 @@ def labels_changed(swap: Swap) -> set[int]:
         if label_map is None:
             return set()
         now = label_map[swap.box.index]
-        is_changed = now != swap.inside
-        return set(np.union1d(now[is_changed], swap.inside[is_changed]).tolist()) - {0}
+        inside = np.broadcast_to(now.dtype.type(0), now.shape) if swap.inside is None else swap.inside
+        is_changed = now != inside
+        return set(np.union1d(now[is_changed], inside[is_changed]).tolist()) - {0}
     if isinstance(swap, EditedSwap):
         found = {swap.edited.value(0)} if swap.packed.is_empty else {swap.edited.value(0), swap.value}
         return found - {0}
