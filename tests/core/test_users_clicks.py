@@ -97,6 +97,13 @@ def test_clicks_side_by_side_that_say_otherwise_both_count(apart):
     assert inside[30, 46 + apart :].sum() == 4 - apart
 
 
+def test_of_two_clicks_on_one_pixel_the_later_counts():
+    np.testing.assert_array_equal(said(body(), yes(30, 46), no(30.4, 45.6)), said(body(), no(30, 46)))
+    np.testing.assert_array_equal(said(body(), no(30, 46), yes(30, 46)), body())
+    np.testing.assert_array_equal(said(body(), no(30, 54), yes(30, 54)), said(body(), yes(30, 54)))
+    np.testing.assert_array_equal(said(body(), yes(30, 54), no(30, 54)), body())
+
+
 def test_what_was_lassoed_away_goes_and_nothing_else():
     mask, away = body_with_lobe(), np.zeros((60, 80), bool)
     away[20:40, 30:70] = True

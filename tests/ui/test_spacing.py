@@ -41,3 +41,9 @@ def test_without_a_length_unit_nothing_is_said_in_mm():
     image = Image(np.zeros((4, 5, 6)), scale=(3, 2, 1))
     assert (voxel_volume_mm3(image), spacing_mm(image)) == (None, None)
     assert spacing_zyx(image) == (3, 2, 1)
+
+
+def test_an_axis_that_runs_backwards_has_the_size_that_it_has():
+    image = Image(np.zeros((4, 5, 6)), scale=(3, -2, 1), units=("mm",) * 3, affine=np.diag([-1, 1, 1, 1]))
+    assert spacing_mm(image) == spacing_zyx(image) == (3, 2, 1)
+    assert voxel_volume_mm3(image) == pytest.approx(6)

@@ -68,7 +68,8 @@ def number_array(given: ArrayLike, what: str) -> NDArray[Any]:
         array = np.asarray(given)
     except ValueError:  # rows of different lengths
         array = np.array(None)
-    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+    kind = array.dtype.kind
+    if kind not in "biuf" or (kind == "f" and not np.isfinite(array).all()):
         raise InputError(
             f"{what} must be an array of finite numbers, got {type(given).__name__} of {array.dtype}"
         )

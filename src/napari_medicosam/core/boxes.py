@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -74,10 +74,10 @@ class VoxelBox:
         return range(0) if self.is_empty else range(self.start_zyx[axis], self.stop_zyx[axis])
 
 
-def box_of_used(volume: NDArray[Any]) -> VoxelBox:
-    """Tight bounds of what is not 0 in a label map (z, y, x). Looks at one slice at a time: no copy of the volume."""
+def box_of_used(slices: Iterable[NDArray[Any]]) -> VoxelBox:
+    """Tight bounds of what is not 0 in a label map (z, y, x), or in its slices as they come: no copy of the volume."""
     box = VoxelBox()
-    for z, one in enumerate(volume):
+    for z, one in enumerate(slices):
         columns = np.flatnonzero(one.max(axis=0))  # quicker than `any`, and than along the rows
         if not columns.size:
             continue

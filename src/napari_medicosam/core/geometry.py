@@ -164,6 +164,18 @@ class Geometry:
         spacing = _check_spacing(spacing_zyx)
         return cls(shape_zyx, np.diag([*spacing[::-1], 1.0]))
 
+    @classmethod
+    def of_place(cls, shape_zyx: tuple[int, int, int], place: NDArray[np.float64]) -> Geometry:
+        """Geometry of a grid in a world (z, y, x) in mm, whose axes are taken for S, A and R.
+
+        Args:
+            shape_zyx: voxels along each array axis.
+            place: 4 x 4, from voxel indices (z, y, x, 1) to the world; axes may run backwards.
+        """
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = place[2::-1, 2::-1], place[2::-1, 3]
+        return cls(shape_zyx, affine)
+
     @property
     def spacing_zyx(self) -> tuple[float, float, float]:
         """Distance between voxel centres along each array axis, in mm."""

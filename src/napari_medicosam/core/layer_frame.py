@@ -107,9 +107,7 @@ def turned_back(place: NDArray[np.float64]) -> NDArray[np.float64]:
     Raises:
         InputError: for a place that cannot be inverted.
     """
-    backwards = np.eye(4)
-    backwards[:3, :3], backwards[:3, 3] = place[2::-1, 2::-1], place[2::-1, 3]
-    geometry = Geometry((1, 1, 1), backwards)
+    geometry = Geometry.of_place((1, 1, 1), place)
     runs = [geometry.direction_sign(axis) for axis in range(3)]
     matrix = np.eye(4)
     matrix[:3, :3] = np.linalg.inv(place[:3, :3] / np.linalg.norm(place[:3, :3], axis=0) * runs)

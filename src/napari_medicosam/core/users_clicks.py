@@ -36,7 +36,8 @@ def as_said(mask: NDArray[np.bool_], prompts: PromptSet) -> NDArray[np.bool_]:
     What was lassoed away goes, and nothing beside it. A negative click that is still in the mask takes a disc out of
     it, which reaches to the nearest border of the mask, so that it takes a lobe that is too much. A positive click off
     the mask adds a disc, which reaches to the mask. Neither disc is wider than a share of the mask's size, and each
-    ends where a click that says otherwise is nearer. A lasso counts more than a click.
+    ends where a click that says otherwise is nearer; of two on one pixel the later one counts. A lasso counts more than
+    a click.
 
     Args:
         mask: bool (rows, columns), the model's answer. An empty one stays empty.
@@ -49,20 +50,20 @@ def as_said(mask: NDArray[np.bool_], prompts: PromptSet) -> NDArray[np.bool_]:
         return mask
     excluded = prompts.excluded
     kept = mask if excluded is None or not (mask & excluded).any() else mask & ~excluded
-    clicks: dict[bool, list[_Pixel]] = {True: [], False: []}
-    for point in prompts.points:
-        clicks[point.positive].append(pixel_of(point, mask.shape))
-    missed = [at for at in clicks[True] if not mask[at] and (excluded is None or not excluded[at])]
-    excess = [at for at in clicks[False] if kept[at]]
+    clicks = {pixel_of(point, mask.shape): point.positive for point in prompts.points}
+    inside = [at for at, is_positive in clicks.items() if is_positive]
+    outside = [at for at, is_positive in clicks.items() if not is_positive]
+    missed = [at for at in inside if not mask[at] and (excluded is None or not excluded[at])]
+    excess = [at for at in outside if kept[at]]
     if not (missed or excess):
         return kept
     said = kept.copy()
     most = _SHARE * math.sqrt(np.count_nonzero(mask))
     for at in missed:
-        window, disc = _disc(said, at, min(most, _distance(mask, at) + 1), clicks[False])
+        window, disc = _disc(said, at, min(most, _distance(mask, at) + 1), outside)
         said[window] |= disc if excluded is None else disc & ~excluded[window]
     for at in excess:
-        window, disc = _disc(said, at, min(most, pixels_to_border(kept, at) + 1), clicks[True])
+        window, disc = _disc(said, at, min(most, pixels_to_border(kept, at) + 1), inside)
         said[window] &= ~disc
     return said
 

@@ -1,4 +1,4 @@
-"""Where a layer lies: what napari is told of a file's grid."""
+"""Where a layer lies: what napari is told of a file's grid, and what it says of a layer without a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import numpy as np
 from napari_medicosam.core.layer_frame import as_sliced, scaled_to_frame, scaled_to_own, scaled_to_world
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_medicosam.io.records import VolumeRecord
+
+_NO_TURN = 1e-12
+"""Of a step of a voxel."""
 
 
 def grid_arguments(record: VolumeRecord, ndim: int) -> dict[str, Any]:
@@ -61,6 +66,35 @@ def own_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
 def world_affine(record: VolumeRecord, ndim: int) -> NDArray[np.float64]:
     """(ndim + 1) x (ndim + 1) affine of an oriented layer that lies in the patient's world (head, back, left)."""
     return widened(scaled_to_world(record.geometry), ndim)
+
+
+def layer_place(meta: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
+    """4 x 4 matrix from voxel indices (z, y, x, 1) of any layer to its world, in the layer's units.
+
+    Args:
+        meta: `scale`, `rotate`, `shear`, `translate` and `affine`, as `Layer.as_layer_data_tuple` gives them; what is
+            not there changes nothing.
+        ndim: axes of the layer where it has no scale: (y, x), (z, y, x), or (t, z, y, x), of which space counts.
+    """
+    scale = np.ones(ndim) if meta.get("scale") is None else np.asarray(meta["scale"], dtype=np.float64)
+    ndim = len(scale)
+    shear = np.eye(ndim) if meta.get("shear") is None else np.asarray(meta["shear"], dtype=np.float64)
+    if shear.ndim == 1:  # what is above the diagonal, row by row
+        above, shear = shear, np.eye(ndim)
+        shear[np.triu_indices(ndim, 1)] = above
+    rotate = np.eye(ndim) if meta.get("rotate") is None else np.asarray(meta["rotate"], dtype=np.float64)
+    own, affine = np.eye(ndim + 1), meta.get("affine")
+    own[:ndim, :ndim] = rotate @ shear @ np.diag(scale)
+    own[:ndim, ndim] = 0.0 if meta.get("translate") is None else meta["translate"]
+    if affine is not None:
+        own = np.asarray(affine, dtype=np.float64) @ own
+    num_axes = min(ndim, 3)
+    place = np.eye(4)
+    place[3 - num_axes :, 3 - num_axes :] = own[-num_axes - 1 :, -num_axes - 1 :]
+    # A turn by a right angle leaves digits that turn nothing.
+    steps = place[:3, :3]
+    steps[np.abs(steps) < _NO_TURN * np.linalg.norm(steps, axis=0)] = 0.0
+    return place
 
 
 def has_slices(place: NDArray[np.float64]) -> bool:

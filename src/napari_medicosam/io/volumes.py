@@ -54,7 +54,8 @@ class _Reader(Protocol):
 class _Format:
     """One file format.
 
-    `write` is None when labels cannot go there, and `refusal` says why; `holds_times` where (t, z, y, x) can.
+    `write` is None when labels cannot go there, and `refusal` says why; `holds_times` where (t, z, y, x) can;
+    `holds_places` where it says more of a grid than its spacing.
     """
 
     name: str
@@ -62,6 +63,7 @@ class _Format:
     write: Callable[[Path, NDArray[Any], VolumeRecord], None] | None
     refusal: str = ""
     holds_times: bool = False
+    holds_places: bool = True
 
 
 def _write_dicom_seg(
@@ -75,7 +77,7 @@ def _write_dicom_seg(
 _NIFTI = _Format("NIfTI", read_nifti, write_nifti_labels, holds_times=True)
 _NRRD = _Format("NRRD", read_itk, write_itk)
 _META = _Format("MetaImage", read_itk, write_itk)
-_TIFF = _Format("TIFF", read_tiff, write_tiff)
+_TIFF = _Format("TIFF", read_tiff, write_tiff, holds_places=False)
 _DETACHED = "its header and voxels would be two files, which cannot be replaced at once: use {}"
 _DICOM = _Format("DICOM", read_dicom, _write_dicom_seg)
 _JPEG = _Format("JPEG", read_picture, None, "JPEG is lossy and would change labels: use .png")
@@ -89,7 +91,7 @@ FORMATS: dict[str, _Format] = {
     ".mhd": replace(_META, write=None, refusal=_DETACHED.format(".mha")),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".png": _Format("PNG", read_picture, write_picture),
+    ".png": _Format("PNG", read_picture, write_picture, holds_places=False),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".bmp": replace(_JPEG, name="BMP", refusal="use .png, which is smaller and as exact"),
@@ -263,6 +265,12 @@ def holds_times(path: str | PathLike[str]) -> bool:
     """True for a name that labels over time (t, z, y, x) can be written to as one file."""
     suffix = suffix_of(path)
     return is_labels_target(Path(path)) or (suffix is not None and FORMATS[suffix].holds_times)
+
+
+def holds_places(path: str | PathLike[str]) -> bool:
+    """False for a name of a format that knows neither position nor directions."""
+    suffix = suffix_of(path)
+    return suffix is None or FORMATS[suffix].holds_places
 
 
 def _smallest_labels(labels_zyx: ArrayLike, shape_zyx: tuple[int, int, int]) -> NDArray[Any]:

@@ -123,13 +123,14 @@ class CommittedMasks:
         self.log.stamped(self.time, packed, label)
         self._look_at(packed.box)
 
-    def swap_part(self, box: VoxelBox, inside: NDArray[Any]) -> NDArray[Any]:
-        """Write a part of the label map; returns what was there."""
+    def swap_part(self, box: VoxelBox, inside: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Write a part of the label map; returns what was there. None is nothing but 0."""
         label_map = self.label_map
         if label_map is None:
             return inside
-        before = label_map[box.index].copy()
-        label_map[box.index] = inside
+        part = label_map[box.index]
+        before = part.copy() if any(one.any() for one in part) else None
+        part[...] = 0 if inside is None else inside
         self.changed(box)
         return before
 

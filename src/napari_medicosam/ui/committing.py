@@ -11,14 +11,14 @@ import numpy as np
 from napari_medicosam.core import mask_writing
 from napari_medicosam.core.boxes import PackedMask, VoxelBox
 from napari_medicosam.core.nesting import give_back, newly_taken, still_taken, to_give_back
-from napari_medicosam.core.object_table import MAX_OBJECT_ID, ObjectRecord
+from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.core.results import Region
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui.slice_scores import keep_score
 from napari_medicosam.ui.swaps import LabelsSwap, StampSwap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -236,57 +236,6 @@ def write_committed(
     return True
 
 
-def add_labels(
-    annotation: Annotation, step: Step, label_map: NDArray[Any], names: Mapping[int, str]
-) -> tuple[int, ...]:
-    """Each label becomes a committed object; where other objects are already, these stay.
-
-    Args:
-        annotation: its layers exist.
-        step: to undo.
-        label_map: integers (z, y, x).
-        names: by label.
-
-    Returns:
-        The new objects, by id.
-
-    Raises:
-        InputError: for a label that is an object already, or that no label map can hold.
-    """
-    ours, edited = annotation.committed.label_map, annotation.edited.label_map
-    if ours is None or edited is None:
-        return ()
-    counts: dict[int, int] = {}
-    for z, one in enumerate(label_map):
-        wrong = one[(one < 0) | (one > MAX_OBJECT_ID)]
-        if wrong.size:
-            raise InputError(
-                f"a label map holds objects 1 to {MAX_OBJECT_ID}, got {int(wrong[0])} on slice {z}"
-            )
-        is_free = (ours[z] == 0) & (edited[z] == 0)
-        present = np.bincount(one.ravel())
-        free = np.bincount(one[is_free].ravel(), minlength=present.size)
-        for label in np.flatnonzero(present).tolist():
-            counts[label] = counts.get(label, 0) + int(free[label])
-    counts.pop(0, None)
-    box, table = VoxelBox((0, 0, 0), annotation.shape_zyx), annotation.table
-    for label in counts:
-        is_taken = label in table.records and not (label == annotation.object_id and annotation.is_empty)
-        if is_taken:
-            raise InputError(
-                f"object {label} is there already: give the labels other numbers, or delete it first"
-            )
-        table = table.with_record(ObjectRecord(label, names.get(label, f"object {label}"), is_committed=True))
-    keep_labels(annotation, step, box)
-    for z, one in enumerate(label_map):
-        np.copyto(ours[z], one, where=(ours[z] == 0) & (edited[z] == 0) & (one > 0), casting="unsafe")
-    annotation.committed.changed(box)
-    annotation.table = table.with_counts(counts, {}, box)
-    if annotation.object_id in counts:
-        _begin_another(annotation)
-    return tuple(sorted(counts))
-
-
 def describe(annotation: Annotation, records: Iterable[ObjectRecord], locked_classes: frozenset[int]) -> None:
     """Take names, classes and locks of these objects; those that have no label are there all the same, empty."""
     table = replace(annotation.table, locked_classes=locked_classes)
@@ -296,10 +245,11 @@ def describe(annotation: Annotation, records: Iterable[ObjectRecord], locked_cla
         table = table.with_record(known)
     annotation.table = table
     if table.record.is_locked:  # prompts are for one that may change
-        _begin_another(annotation)
+        begin_another(annotation)
 
 
-def _begin_another(annotation: Annotation) -> None:
+def begin_another(annotation: Annotation) -> None:
+    """A new, empty object becomes the current one."""
     object_id = next_id(annotation)
     record = ObjectRecord(object_id, f"object {object_id}")
     annotation.table = annotation.table.with_record(record).with_current(object_id)

@@ -32,6 +32,11 @@ _WORLD_KEY = "world_affine"
 """In the metadata of a layer that no file of ours knows the place of, while it lies along its own axes."""
 
 
+def opened_affine_of(layer: Layer) -> NDArray[np.float64]:
+    """The affine of a layer that no file of ours knows the place of, as it is when it is not laid elsewhere."""
+    return np.asarray(_ours(layer).get(_WORLD_KEY, layer.affine.affine_matrix))
+
+
 class Laying:
     """Lays layers of a viewer, and never leaves one in 2D that napari can only show in 3D.
 
@@ -186,7 +191,7 @@ def _affine_in(layer: Layer, where: Where) -> NDArray[np.float64]:
     if record is not None:
         places = _places(record, layer.ndim)
     else:
-        opened = np.asarray(_ours(layer).get(_WORLD_KEY, current))
+        opened = opened_affine_of(layer)
         place = opened @ np.linalg.inv(current) @ place_of(layer)
         own = widened(turned_back(place[-4:, -4:]), layer.ndim) @ opened
         places = {"opened": opened, "own": own, "world": opened}

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.laying import opened_affine_of
 from napari_medicosam.ui.spacing import spacing_zyx
 from napari_medicosam.ui.tasks import save_labels, save_measurements, save_table
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_medicosam.ui.annotated_images import AnnotatedImages
@@ -67,6 +69,7 @@ class Saving:
         self._bench.layers.make_missing()
         layer: Any = annotation.labels
         _, meta, _ = layer.as_layer_data_tuple()
+        meta |= _place_of(annotation.image)
         names = {record.object_id: record.name for record in annotation.table.records.values()}
         self._write(path, partial(save_labels, path, label_map, meta, names), noted())
 
@@ -105,3 +108,10 @@ class Saving:
             self._bench.events.saved.emit(where)
 
         self._bench.runner.submit(lambda report: task(), written, key=("save", path), is_kept=True)
+
+
+def _place_of(image: Image) -> dict[str, Any]:
+    """Where an image lies, as attributes of a layer; ours lie elsewhere while slices that are turned are painted."""
+    _, meta, _ = image.as_layer_data_tuple()
+    place = {name: meta[name] for name in (*layers.MOVES, "units")}
+    return place | {"affine": opened_affine_of(image)}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_info
 
 from napari_medicosam.core.arguments import number_array, whole_number, yes_or_no
@@ -16,6 +15,7 @@ from napari_medicosam.core.history import Step
 from napari_medicosam.core.object_table import ObjectRecord
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing
+from napari_medicosam.ui.adding_labels import add_labels
 from napari_medicosam.ui.session_base import SessionBase
 from napari_medicosam.ui.spacing import length_unit, voxel_volume_mm3
 
@@ -235,7 +235,7 @@ class ObjectMethods(SessionBase):
         self._layers.make_missing()
         annotation.edited.look_everywhere()
         with annotation.step("add labels") as step:
-            added = committing.add_labels(annotation, step, volume, names or {})
+            added = add_labels(annotation, step, volume, names or {})
         self._show_object()
         return added
 
@@ -261,14 +261,14 @@ class ObjectMethods(SessionBase):
         self._pipeline.propagations.interrupt()
         self._layers.make_missing()
         annotation.edited.look_everywhere()
-        committing.add_labels(annotation, Step("begin", annotation.object_id), volume, {})
+        add_labels(annotation, Step("begin", annotation.object_id), volume, {})
         committing.describe(annotation, objects, locked_classes)
         annotation.history.clear()
         annotation.share()
         self._show_object()
 
-    def _labels_wanted(self, label_map: ArrayLike) -> NDArray[np.int64]:
-        """Labels of the image's shape as (z, y, x); `InputError` for anything else."""
+    def _labels_wanted(self, label_map: ArrayLike) -> NDArray[Any]:
+        """Labels of the image's shape as (z, y, x), not a copy; `InputError` for anything else."""
         annotation = self._wanted()
         labels = number_array(label_map, "a label map")
         if labels.dtype.kind not in "iub" or labels.shape not in (
@@ -282,4 +282,4 @@ class ObjectMethods(SessionBase):
             raise InputError(
                 f"wanted labels of shape {annotation.shape_zyx}, got one slice of {labels.shape}"
             )
-        return labels.reshape(annotation.shape_zyx).astype(np.int64, copy=False)
+        return labels.reshape(annotation.shape_zyx)

@@ -377,12 +377,8 @@ def save_labels(path: Path, labels: NDArray[Any], layer_meta: dict[str, Any], na
         raise FileError(
             f"volumes over time are written to a file each here, but {', '.join(old)} exists: choose another name"
         )
-    meta = dict(layer_meta)
-    for name in ("scale", "units"):
-        if name in meta and not isinstance(meta[name], str):
-            meta[name] = meta[name][-3:]
     for one, volume in zip(paths, labels, strict=True):
-        write_labels_layer(str(one), volume, meta, names)
+        write_labels_layer(str(one), volume, layer_meta, names)
     return f"{paths[0]} … {paths[-1].name}"
 
 
