@@ -53,6 +53,7 @@ CHANGING = Section(
         Hint("Selects a box, stroke or lasso, drag moves it", "then click", "napari:activate_select_mode"),
         Hint("Moves single corners", "then drag", "napari:activate_direct_mode"),
         Hint("Removes the selected shapes", action="napari:delete_selected_shapes"),
+        Hint("Takes back the last step, or does it again, as Undo and Redo do", "Ctrl+Z, Ctrl+Shift+Z"),
     ),
     f"First choose {POINTS_NAME}, {BOXES_NAME} or {SCRIBBLES_NAME} in the layer list. The mask follows.",
 )
@@ -102,6 +103,7 @@ TABLE = Section(
         Hint("Goes back to the object with its prompts", "click a row"),
         Hint("Changes the name", "double-click it"),
         Hint("Shows, hides or locks the object", "tick"),
+        Hint("Is finished: lies in MedicoSAM labels", "green tick"),
     ),
 )
 

@@ -148,9 +148,8 @@ class SeriesImage:
         session.set_image(self._layer)
         own = session.own_layers
         with together(layers):
-            layers.remove(
-                self._layer
-            )  # first: otherwise a widget might take it for the next image to segment
+            # This one first: otherwise a widget might take it for the next image to segment.
+            layers.remove(self._layer)
             for layer in own:
                 if layer in layers:
                     layers.remove(layer)
