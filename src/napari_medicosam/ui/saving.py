@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing, layers
+from napari_medicosam.ui.file_tasks import save_labels, save_measurements, save_table
 from napari_medicosam.ui.laying import opened_affine_of
 from napari_medicosam.ui.spacing import spacing_zyx
-from napari_medicosam.ui.tasks import save_labels, save_measurements, save_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from napari_medicosam.core.arguments import file_path, whole_number, yes_or_no
 from napari_medicosam.core.label_classes import LabelClasses
 from napari_medicosam.errors import InputError
 from napari_medicosam.ui import committing
+from napari_medicosam.ui.file_tasks import read_classes
 from napari_medicosam.ui.session_base import SessionBase
-from napari_medicosam.ui.tasks import read_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
