@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_medicosam.core.label_classes import LabelClasses
@@ -61,3 +62,15 @@ def test_the_dock_is_narrow_again_after_something_wide(dock):
     assert least_width(dock) > 2 * NARROW
     widget._save.setMinimumWidth(0)
     assert least_width(dock) == before
+
+
+def test_names_of_objects_are_read_in_a_narrow_one(dock):
+    dock, widget, session = dock
+    session.add_box(5, (5, 5, 30, 30))
+    session.commit()
+    table = widget._objects._table
+    dock.parent().resizeDocks([dock], [NARROW], Qt.Orientation.Horizontal)
+    settle()
+    place = table.visualItemRect(table.item(0, 0))
+    needed = table.fontMetrics().horizontalAdvance("object 1") + table.iconSize().width()
+    assert place.width() >= needed

@@ -44,7 +44,7 @@ _STATUS_STYLE = "QLabel { border-left: 3px solid #4c72e0; padding-left: 6px; fon
 _STATUS_ROOM = 10
 
 _SWATCH = 12
-TICKED_SWATCH = QtCore.QSize(27, _SWATCH)
+TICKED_SWATCH = QtCore.QSize(25, _SWATCH)
 """Pixels of a swatch with room for a tick."""
 
 _TICK = "#6dbb63"
@@ -237,7 +237,7 @@ def swatch(colour: Sequence[float] | None, *, is_ticked: bool | None = None) -> 
     if is_ticked:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(_TICK), 2))
-        tick = ((4, 7), (7, 10), (12, 2))
+        tick = ((3, 7), (6, 10), (11, 2))
         painter.drawPolyline(QPolygonF([QtCore.QPointF(_SWATCH + x, y) for x, y in tick]))
     painter.end()
     icon = QIcon(pixels)

@@ -28,7 +28,7 @@ _NAME, _SIZE, _SHOWN, _LOCKED, _CLASS, _LONGEST, _SLICES, _STATE = range(8)
 _HEADINGS = ("Object", "Size", "Show", "Lock", "Class", "Longest", "Slices", "State")
 _ORDER = (_NAME, _CLASS, _SIZE, _LONGEST, _SLICES, _STATE, _SHOWN, _LOCKED)
 """From left to right."""
-_NEEDS_WIDTH = {_LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
+_NEEDS_WIDTH = {_SIZE: 270, _LONGEST: 380, _SLICES: 440, _STATE: 500, _CLASS: 580}
 """Of the table, in pixels: in a narrow dock these are in the tooltip of the name."""
 _SHOWN_ROWS = 5
 _GROWING_MS = 700
