@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel
 from napari_medicosam.core.layer_frame import patient_letters
 from napari_medicosam.io.records import record_of
 from napari_medicosam.ui.laying import drawn_place_of
+from napari_medicosam.ui.orientation import camera_of, orientation_of, shown_axes
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -43,7 +44,7 @@ class DirectionLetters(QObject):
 
     def __init__(self, viewer: Viewer, shown: ShownSlice, changed: SignalInstance) -> None:
         super().__init__()
-        self._viewer, self._shown, self._changed = viewer, shown, changed
+        self._viewer, self._shown = viewer, shown
         self._canvas = _canvas_of(viewer)
         self._labels = [QLabel(self._canvas) for _ in _NOWHERE]
         for one in self._labels:
@@ -52,7 +53,7 @@ class DirectionLetters(QObject):
             one.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
             one.hide()
         self._canvas.installEventFilter(self)
-        camera, grid = _look_of(viewer)
+        camera, grid = camera_of(viewer), _grid_of(viewer)
         dims: Any = viewer.dims
         self._events: list[Any] = [dims.events.order, dims.events.ndisplay, grid.events.enabled, changed]
         if hasattr(camera, "orientation2d"):
@@ -111,17 +112,14 @@ def letters_of(viewer: Viewer, image: Image) -> Letters:
     "" in 3D, in grid mode, and where the image's file does not say how the patient lies.
     """
     record = record_of(image.metadata)
-    camera, grid = _look_of(viewer)
-    is_plain = viewer.dims.ndisplay == 2 and not grid.enabled
+    is_plain = viewer.dims.ndisplay == 2 and not _grid_of(viewer).enabled
     if record is None or not record.is_oriented or image.ndim < 3 or not is_plain:
         return _NOWHERE
-    row, column = (int(axis) - (viewer.dims.ndim - 3) for axis in viewer.dims.displayed)
+    row, column = shown_axes(viewer)
     place = None if min(row, column) < 0 else drawn_place_of(viewer, image)
     if place is None:
         return _NOWHERE
-    up, right = (
-        str(getattr(one, "value", one)) for one in getattr(camera, "orientation2d", ("down", "right"))
-    )
+    up, right = orientation_of(camera_of(viewer))
     upward, rightward = np.zeros(3), np.zeros(3)
     upward[row] = 1 if up == "up" else -1
     rightward[column] = 1 if right == "right" else -1
@@ -132,9 +130,9 @@ def letters_of(viewer: Viewer, image: Image) -> Letters:
     return top, right_side, bottom, left
 
 
-def _look_of(viewer: Any) -> tuple[Any, Any]:
-    """Camera and grid mode of a viewer; napari 0.9 moved them."""
-    return getattr(viewer, "scene", viewer).camera, getattr(viewer, "canvas", viewer).grid
+def _grid_of(viewer: Any) -> Any:
+    """The grid mode of a viewer; napari 0.9 moved it."""
+    return getattr(viewer, "canvas", viewer).grid
 
 
 def _canvas_of(viewer: Viewer) -> QWidget:

@@ -229,14 +229,14 @@ class AnnotationSession(ObjectMethods, ClassMethods, PromptMethods, SettingsMeth
         self._runner.submit(task, on_result, key=key)
 
     def _on_undo_wanted(self) -> None:
-        try:
-            self.undo()
-        except InputError as error:
-            self._bench.tell_failure(error)
+        self._do(self.undo)
 
     def _on_redo_wanted(self) -> None:
+        self._do(self.redo)
+
+    def _do(self, act: Callable[[], None]) -> None:
         try:
-            self.redo()
+            act()
         except InputError as error:
             self._bench.tell_failure(error)
 
